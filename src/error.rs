@@ -1,0 +1,250 @@
+//! One opaque error for the whole crate.
+//!
+//! A denial is a decision and carries no allocation; everything else is a failure and says what was wrong, with
+//! which field, and what to do about it.
+
+use std::fmt;
+
+/// What every fallible call of portcullis returns.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A refusal or a failure; ask [`Error::kind`] or one of the predicates which it is.
+pub struct Error(Repr);
+
+enum Repr {
+    Denied(Denial),
+    Failed(Box<Failure>),
+}
+
+struct Failure {
+    kind: ErrorKind,
+    field: Option<&'static str>,
+    message: String,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// Why a decision was "no".
+///
+/// A failed login has one reason whatever went wrong, so that a caller can pass it on without telling an attacker
+/// whether the account exists (OWASP ASVS 5.0 16.5.1); the audit record has the true reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Denial {
+    /// The login name and password do not open an account that may log in now.
+    Credentials,
+    /// The token names no live session: never issued, revoked, expired, or its user may not log in any more.
+    Session,
+    /// The principal does not hold the permission.
+    Permission,
+}
+
+/// What sort of error it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The decision was "no"; see [`Error::denial`].
+    Denied,
+    /// An argument breaks a documented rule; [`Error::field`] names it. Nothing was changed.
+    InvalidInput,
+    /// The record that was named does not exist (any more).
+    NotFound,
+    /// The name, address or pair is taken. Nothing was changed.
+    AlreadyExists,
+    /// The record changed since the caller read it (version stamp), or other writers kept winning. Read it again.
+    Conflict,
+    /// The inheritance edge would close a cycle in the role hierarchy. Nothing was changed.
+    Cycle,
+    /// A documented limit would be exceeded. Nothing was changed.
+    LimitExceeded,
+    /// The admission gate is full: too many password hashes under way. Try again later.
+    Busy,
+    /// Another handle, in this process or another one, has the database open.
+    Locked,
+    /// The path is a symbolic link, belongs to somebody else, is open to others, or is not a portcullis database.
+    UnsafePath,
+    /// The database was written by a newer version of portcullis.
+    NewerFormat,
+    /// The database does not hold what it acknowledged: damaged, truncated, or an older copy put back.
+    Damaged,
+    /// An operation of the operating system failed (full disk, I/O error, no randomness).
+    Storage,
+    /// The change may or may not have been made durable; open the database again to learn which.
+    OutcomeUnknown,
+    /// An earlier storage failure stopped this handle; open the database again.
+    Stopped,
+}
+
+impl Error {
+    /// What sort of error this is.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match &self.0 {
+            Repr::Denied(_) => ErrorKind::Denied,
+            Repr::Failed(failure) => failure.kind,
+        }
+    }
+
+    /// The reason, when the error is a decision and not a failure.
+    #[must_use]
+    pub fn denial(&self) -> Option<Denial> {
+        match &self.0 {
+            Repr::Denied(reason) => Some(*reason),
+            Repr::Failed(_) => None,
+        }
+    }
+
+    /// The argument or stored field that was wrong, where one was.
+    #[must_use]
+    pub fn field(&self) -> Option<&'static str> {
+        match &self.0 {
+            Repr::Denied(_) => None,
+            Repr::Failed(failure) => failure.field,
+        }
+    }
+
+    /// True when the answer is "no"; never true for an outage.
+    #[must_use]
+    pub fn is_denied(&self) -> bool {
+        matches!(self.0, Repr::Denied(_))
+    }
+
+    /// True when somebody else's change is in the way: taken names, stale version stamps.
+    #[must_use]
+    pub fn is_conflict(&self) -> bool {
+        matches!(self.kind(), ErrorKind::AlreadyExists | ErrorKind::Conflict)
+    }
+
+    /// True when the database, and not the request, is the trouble.
+    #[must_use]
+    pub fn is_storage(&self) -> bool {
+        matches!(
+            self.kind(),
+            ErrorKind::Locked
+                | ErrorKind::UnsafePath
+                | ErrorKind::NewerFormat
+                | ErrorKind::Damaged
+                | ErrorKind::Storage
+                | ErrorKind::OutcomeUnknown
+                | ErrorKind::Stopped
+        )
+    }
+
+    pub(crate) const fn denied(reason: Denial) -> Self {
+        Self(Repr::Denied(reason))
+    }
+
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self(Repr::Failed(Box::new(Failure { kind, field: None, message: message.into(), source: None })))
+    }
+
+    pub(crate) fn invalid(field: &'static str, message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::InvalidInput, message).with_field(field)
+    }
+
+    pub(crate) fn not_found(field: &'static str, what: impl fmt::Display) -> Self {
+        Self::new(ErrorKind::NotFound, format!("{what} does not exist")).with_field(field)
+    }
+
+    pub(crate) fn exists(field: &'static str, message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::AlreadyExists, message).with_field(field)
+    }
+
+    pub(crate) fn limit(field: &'static str, message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::LimitExceeded, message).with_field(field)
+    }
+
+    pub(crate) fn damaged(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Damaged, message)
+    }
+
+    pub(crate) fn stopped(why: &str) -> Self {
+        Self::new(
+            ErrorKind::Stopped,
+            format!("this handle stopped after a storage failure ({why}); open the database again"),
+        )
+    }
+
+    pub(crate) fn with_field(mut self, field: &'static str) -> Self {
+        if let Repr::Failed(failure) = &mut self.0 {
+            failure.field = Some(field);
+        }
+        self
+    }
+
+    pub(crate) fn caused_by(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        if let Repr::Failed(failure) = &mut self.0 {
+            failure.source = Some(source.into());
+        }
+        self
+    }
+}
+
+impl fmt::Display for Denial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Credentials => "the login name or password is not right, or the account may not log in now",
+            Self::Session => "the token names no live session; log in again",
+            Self::Permission => "the permission is not granted",
+        })
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Repr::Denied(reason) => write!(f, "denied: {reason}"),
+            Repr::Failed(failure) => match failure.field {
+                Some(field) => write!(f, "{field}: {}", failure.message),
+                None => f.write_str(&failure.message),
+            },
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Repr::Denied(reason) => f.debug_tuple("Denied").field(reason).finish(),
+            Repr::Failed(failure) => f
+                .debug_struct("Error")
+                .field("kind", &failure.kind)
+                .field("field", &failure.field)
+                .field("message", &failure.message)
+                .field("source", &failure.source)
+                .finish(),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.0 {
+            Repr::Denied(_) => None,
+            Repr::Failed(failure) => failure.source.as_deref().map(|source| {
+                let source: &(dyn std::error::Error + 'static) = source;
+                source
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_two_words_and_a_denial_does_not_allocate() {
+        assert!(size_of::<Error>() <= 16);
+        let denied = Error::denied(Denial::Session);
+        assert!(denied.is_denied() && !denied.is_storage() && !denied.is_conflict());
+        assert_eq!(denied.kind(), ErrorKind::Denied);
+    }
+
+    #[test]
+    fn a_failure_names_its_field_and_keeps_its_cause() {
+        let error = Error::invalid("login", "is empty").caused_by("root cause");
+        assert_eq!(error.to_string(), "login: is empty");
+        assert_eq!(error.field(), Some("login"));
+        assert!(std::error::Error::source(&error).is_some());
+    }
+}
