@@ -1,0 +1,10 @@
+//! Password hashing behind its admission gate, and session tokens. Primitives come from well-kept crates.
+
+mod gate;
+mod password;
+mod token;
+
+pub use password::PasswordCost;
+pub(crate) use password::{MAX_PASSWORD_BYTES, MIN_PASSWORD_CHARS, PasswordHasher};
+pub use token::Token;
+pub(crate) use token::{Digest, Presented};

@@ -1,0 +1,151 @@
+//! Session tokens: a public id that finds the session, and a 256-bit secret that proves it.
+
+use crate::error::Result;
+use crate::id::SessionId;
+use crate::secret::{Entropy, equal, random};
+use data_encoding::BASE64URL_NOPAD;
+use std::fmt;
+use zeroize::Zeroizing;
+
+/// Marks a session token, for people and for secret scanners; part of what the digest covers, so that a token of
+/// one purpose is none of another.
+const PREFIX: &str = "pcs_";
+const ID_BYTES: usize = 8;
+const SECRET_BYTES: usize = 32;
+const RAW_BYTES: usize = ID_BYTES + SECRET_BYTES;
+const TEXT_BYTES: usize = PREFIX.len() + 54;
+
+/// A session token as the client keeps it: `pcs_` and 54 characters of base64url.
+///
+/// It is shown once, by the login that made it; the database holds its BLAKE3 digest only. `Debug` does not show it,
+/// it has no `Display`, and it wipes itself when dropped. Hand the text to the client with
+/// [`as_str`](Self::as_str).
+pub struct Token(Zeroizing<String>);
+
+impl Token {
+    /// The text to hand to the client.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// A fresh token: a random id, and a secret from the generator.
+    pub(crate) fn mint(entropy: &dyn Entropy) -> Result<(Self, SessionId, Digest)> {
+        let raw = random::<RAW_BYTES>(entropy)?;
+        let text =
+            Zeroizing::new(format!("{PREFIX}{}", &*Zeroizing::new(BASE64URL_NOPAD.encode(raw.as_slice()))));
+        let presented = Presented::from_raw(&raw);
+        Ok((Self(text), presented.id(), presented.digest()))
+    }
+}
+
+impl AsRef<str> for Token {
+    fn as_ref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(<secret>)")
+    }
+}
+
+/// What the database keeps of a token.
+#[derive(Clone, Copy)]
+pub(crate) struct Digest(pub(crate) [u8; 32]);
+
+impl PartialEq for Digest {
+    /// In a time that does not depend on where they differ.
+    fn eq(&self, other: &Self) -> bool {
+        equal(&self.0, &other.0)
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Digest(..)")
+    }
+}
+
+/// A token as somebody presents it, decoded and not believed yet.
+pub(crate) struct Presented {
+    /// Prefix, id and secret: what the digest is computed over.
+    hashed: [u8; PREFIX.len() + RAW_BYTES],
+    id: SessionId,
+}
+
+impl Presented {
+    /// Decodes a token's text; `None` for anything that is not one, of any length.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let body = text.strip_prefix(PREFIX)?;
+        if text.len() != TEXT_BYTES {
+            return None;
+        }
+        let mut raw = [0; RAW_BYTES];
+        match BASE64URL_NOPAD.decode_mut(body.as_bytes(), &mut raw) {
+            Ok(RAW_BYTES) => Some(Self::from_raw(&raw)),
+            _ => None,
+        }
+    }
+
+    fn from_raw(raw: &[u8; RAW_BYTES]) -> Self {
+        let mut hashed = [0; PREFIX.len() + RAW_BYTES];
+        let (prefix, rest) = hashed.split_at_mut(PREFIX.len());
+        prefix.copy_from_slice(PREFIX.as_bytes());
+        rest.copy_from_slice(raw);
+        let id = raw.first_chunk().map_or(0, |id| u64::from_be_bytes(*id));
+        Self { hashed, id: SessionId::from_number(id) }
+    }
+
+    pub(crate) fn id(&self) -> SessionId {
+        self.id
+    }
+
+    pub(crate) fn digest(&self) -> Digest {
+        Digest(blake3::hash(&self.hashed).into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::SystemEntropy;
+
+    #[test]
+    fn a_token_reads_back_and_shows_nothing() {
+        let (token, id, digest) = Token::mint(&SystemEntropy).unwrap();
+        let presented = Presented::parse(token.as_str()).unwrap();
+        assert_eq!(presented.id(), id);
+        assert!(presented.digest() == digest);
+        assert!(!format!("{token:?} {digest:?}").contains(&token.as_str()[10..20]));
+        assert_eq!(token.as_str().len(), TEXT_BYTES);
+    }
+
+    #[test]
+    fn every_flipped_bit_gives_another_digest_or_no_token() {
+        let (token, _, digest) = Token::mint(&SystemEntropy).unwrap();
+        for byte in 0..token.as_str().len() {
+            for bit in 0..7 {
+                let mut bytes = token.as_str().as_bytes().to_vec();
+                bytes[byte] ^= 1 << bit;
+                let text = String::from_utf8(bytes).unwrap();
+                assert!(
+                    Presented::parse(&text).is_none_or(|p| p.digest() != digest),
+                    "byte {byte} bit {bit}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn garbage_of_any_length_is_no_token() {
+        let (token, ..) = Token::mint(&SystemEntropy).unwrap();
+        for length in 0..token.as_str().len() {
+            assert!(Presented::parse(&token.as_str()[..length]).is_none());
+        }
+        for text in ["", "pcs_", &format!("{}A", token.as_str()), &"é".repeat(29), &"x".repeat(1 << 20)] {
+            assert!(Presented::parse(text).is_none());
+        }
+    }
+}
