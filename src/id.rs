@@ -1,6 +1,7 @@
 //! Identifiers, and the bytes by which they sort in a table.
 
 use crate::error::{Error, Result};
+use crate::permission::Permission;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -104,6 +105,14 @@ id!(
     "contact"
 );
 
+id!(
+    /// Says which state of a record was read: hand it back with a change, and the change is refused if somebody else
+    /// changed the record meanwhile (compare and set).
+    Stamp,
+    u64,
+    "stamp"
+);
+
 /// A pair of keys, the first one fixed in length, so that all pairs with one first part sort together.
 impl<A: Key + FixedLength, B: Key> Key for (A, B) {
     fn write(&self, out: &mut Vec<u8>) {
@@ -118,6 +127,16 @@ impl<A: Key + FixedLength, B: Key> Key for (A, B) {
     }
 }
 
+impl Key for Permission {
+    fn write(&self, out: &mut Vec<u8>) {
+        self.bit().write(out);
+    }
+    fn read(bytes: &[u8]) -> Result<Self> {
+        u32::read(bytes).map(Self::from_bit)
+    }
+}
+
+/// A key that always has the same number of bytes, and so can stand before another one.
 pub(crate) trait FixedLength {
     const LENGTH: usize;
 }

@@ -3,6 +3,8 @@
 use super::table::Record;
 use crate::error::{Error, ErrorKind, Result};
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 /// Largest encoded record. sled moves values above about 128 KiB into blob files that it never syncs; 4 KiB is far
 /// below that and keeps a row within a page.
@@ -13,45 +15,54 @@ const CONFIG: Configuration<LittleEndian, Varint, Limit<MAX_VALUE>> =
 
 /// The bytes of a record.
 pub(crate) fn encode<R: Record>(record: &R) -> Result<Vec<u8>> {
+    encode_value(R::TABLE.name, R::FORMAT, record)
+}
+
+/// The record in some bytes.
+pub(crate) fn decode<R: Record>(bytes: &[u8]) -> Result<R> {
+    decode_value(R::TABLE.name, R::FORMAT, bytes)
+}
+
+/// The bytes of a value of the named table: what is not a [`Record`] with a key of its own, such as a log body.
+pub(crate) fn encode_value<T: Serialize>(name: &'static str, format: u8, value: &T) -> Result<Vec<u8>> {
+    let too_large = |cause: &dyn std::fmt::Display| {
+        Error::limit(
+            name,
+            format!(
+                "a {name} record must fit {MAX_VALUE} bytes in all ({cause}); shorten its texts or hold fewer"
+            ),
+        )
+    };
     let mut out = Vec::with_capacity(256);
-    out.push(R::FORMAT);
-    bincode::serde::encode_into_std_write(record, &mut out, CONFIG)
-        .map_err(|error| too_large::<R>(&error))?;
+    out.push(format);
+    bincode::serde::encode_into_std_write(value, &mut out, CONFIG).map_err(|error| too_large(&error))?;
     if out.len() > MAX_VALUE {
-        return Err(too_large::<R>(&format!("{} bytes", out.len())));
+        return Err(too_large(&format_args!("{} bytes", out.len())));
     }
     Ok(out)
 }
 
-fn too_large<R: Record>(cause: &dyn std::fmt::Display) -> Error {
-    Error::limit(
-        R::TABLE.name,
-        format!("a {} record must fit {MAX_VALUE} bytes in all ({cause}); shorten its texts", R::TABLE.name),
-    )
-}
-
-/// The record in some bytes. Refuses an unknown format, bytes left over, and lengths that the bytes can not hold.
-pub(crate) fn decode<R: Record>(bytes: &[u8]) -> Result<R> {
-    let name = R::TABLE.name;
+/// The value in some bytes. Refuses an unknown format, bytes left over, and lengths that the bytes can not hold.
+pub(crate) fn decode_value<T: DeserializeOwned>(name: &'static str, expected: u8, bytes: &[u8]) -> Result<T> {
     let Some((&format, body)) = bytes.split_first() else {
         return Err(Error::damaged(format!("a {name} record is empty")));
     };
-    if format > R::FORMAT {
+    if format > expected {
         return Err(Error::new(
             ErrorKind::NewerFormat,
             format!(
-                "a {name} record has format {format} and this version of portcullis reads up to {}; use a newer one",
-                R::FORMAT
+                "a {name} record has format {format} and this version of portcullis reads up to {expected}; use a \
+                 newer one"
             ),
         ));
     }
-    if format != R::FORMAT || bytes.len() > MAX_VALUE {
+    if format != expected || bytes.len() > MAX_VALUE {
         return Err(Error::damaged(format!("a {name} record of {} bytes has format {format}", bytes.len())));
     }
-    let (record, used) = bincode::serde::decode_from_slice(body, CONFIG)
+    let (value, used) = bincode::serde::decode_from_slice(body, CONFIG)
         .map_err(|error| Error::damaged(format!("a {name} record does not decode")).caused_by(error))?;
     if used != body.len() {
         return Err(Error::damaged(format!("a {name} record has {} bytes left over", body.len() - used)));
     }
-    Ok(record)
+    Ok(value)
 }

@@ -11,12 +11,13 @@ mod memory;
 mod table;
 
 pub(crate) use batch::{Append, Batch, Expect, MAX_OPERATIONS, OperationId, Write};
-pub(crate) use codec::{MAX_VALUE, decode, encode};
+pub(crate) use codec::{MAX_VALUE, decode, decode_value, encode_value};
 pub(crate) use log::Head;
 pub(crate) use memory::MemoryStore;
 pub(crate) use table::{Index, IndexKeys, Kind, Record, Stored, find, index_prefix, page, page_by, read};
 
 use crate::error::{Error, Result};
+use crate::id::Stamp;
 use std::fmt;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -41,6 +42,18 @@ pub(crate) struct Version(pub(crate) u64);
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "version {}", self.0)
+    }
+}
+
+impl From<Version> for Stamp {
+    fn from(version: Version) -> Self {
+        Self::from_number(version.0)
+    }
+}
+
+impl From<Stamp> for Version {
+    fn from(stamp: Stamp) -> Self {
+        Self(stamp.get())
     }
 }
 

@@ -1,0 +1,94 @@
+//! What can happen, under names that do not change: those of the OWASP Logging Vocabulary where it has one.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $number:literal $name:ident $text:literal),* $(,)?) => {
+        /// What was done. The number and the name of a kind never change.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(into = "u16", try_from = "u16")]
+        #[non_exhaustive]
+        #[repr(u16)]
+        pub enum AuditKind {
+            $($(#[$doc])* $name = $number),*
+        }
+
+        impl AuditKind {
+            /// Every kind, by rising number.
+            pub const ALL: &'static [Self] = &[$(Self::$name),*];
+
+            /// The stable name, such as `authn_login_success`.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$name => $text),* }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// A password opened a session.
+    1 LoginSuccess "authn_login_success",
+    /// A login was refused; the detail has the true reason.
+    2 LoginFailure "authn_login_fail",
+    /// A password was set or changed.
+    3 PasswordChange "authn_password_change",
+    /// A session was revoked.
+    4 SessionRevoked "session_revoked",
+    /// Every session of a user was revoked, or every one but one.
+    5 SessionsRevoked "sessions_revoked",
+    /// Sessions past their end were removed.
+    6 SessionExpired "session_expired",
+    /// A user was created.
+    10 UserCreated "user_created",
+    /// A user's name, profile, preferences or contacts changed.
+    11 UserUpdated "user_updated",
+    /// A user's status changed.
+    12 UserStatusChanged "user_status_changed",
+    /// A user was deleted.
+    13 UserDeleted "user_deleted",
+    /// A role was created.
+    20 RoleCreated "role_created",
+    /// A role's name or description changed.
+    21 RoleUpdated "role_updated",
+    /// A role was deleted.
+    22 RoleDeleted "role_deleted",
+    /// A role was given permissions.
+    23 RoleGranted "role_granted",
+    /// A role lost permissions.
+    24 RoleRevoked "role_revoked",
+    /// A role inherits from another one.
+    25 RoleInherited "role_inherited",
+    /// A role no longer inherits from another one.
+    26 RoleDisinherited "role_disinherited",
+    /// A user was assigned a role.
+    30 RoleAssigned "authz_role_assigned",
+    /// A user lost a role.
+    31 RoleUnassigned "authz_role_unassigned",
+    /// A permission was defined.
+    40 PermissionDefined "permission_defined",
+    /// A permission was deleted.
+    41 PermissionDeleted "permission_deleted",
+}
+
+impl From<AuditKind> for u16 {
+    fn from(kind: AuditKind) -> Self {
+        kind as Self
+    }
+}
+
+impl TryFrom<u16> for AuditKind {
+    type Error = String;
+
+    fn try_from(number: u16) -> Result<Self, String> {
+        let found = Self::ALL.iter().find(|kind| **kind as u16 == number);
+        found.copied().ok_or_else(|| format!("{number} is no kind of audit record"))
+    }
+}
+
+impl fmt::Display for AuditKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

@@ -1,0 +1,69 @@
+//! Roles: what they grant, and what they inherit.
+
+mod ops;
+mod record;
+
+pub(crate) use ops::{
+    permissions_of, read_role, stage_change, stage_create, stage_delete, stage_grants, stage_parent,
+};
+pub(crate) use record::{GrantChunk, ROLE_BY_NAME, RoleRecord, TABLES};
+
+use crate::clock::Timestamp;
+use crate::id::{RoleId, Stamp};
+
+/// Most roles that one role can inherit from directly.
+pub(crate) const MAX_PARENTS: usize = 256;
+
+/// A role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Role {
+    /// Never reused.
+    pub id: RoleId,
+    /// Unique.
+    pub name: String,
+    /// For people; may be empty.
+    pub description: String,
+    /// The roles whose permissions this one holds too; at most 256, and they may have parents in turn.
+    pub parents: Vec<RoleId>,
+    /// When it was made.
+    pub created: Timestamp,
+    /// When its name, description or parents last changed.
+    pub updated: Timestamp,
+    /// Hand it back with a change to be sure nobody else changed the role meanwhile.
+    pub stamp: Stamp,
+}
+
+/// A change to a role: what is set here changes, all of it or nothing.
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct RoleChange {
+    pub(crate) expect: Option<Stamp>,
+    pub(crate) name: Option<String>,
+    pub(crate) description: Option<String>,
+}
+
+impl RoleChange {
+    /// A change that changes nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Refuses the change with a conflict unless the role still has this stamp.
+    pub fn expect(mut self, stamp: Stamp) -> Self {
+        self.expect = Some(stamp);
+        self
+    }
+
+    /// Renames the role.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Describes the role anew; at most 512 bytes.
+    pub fn description(mut self, description: impl Into<String>) -> Self {
+        self.description = Some(description.into());
+        self
+    }
+}

@@ -1,0 +1,189 @@
+//! Stages changes to roles.
+
+use super::record::{GrantChunk, HierarchyRecord, ROLE_BY_NAME, RoleRecord};
+use super::{MAX_PARENTS, RoleChange};
+use crate::clock::Timestamp;
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::{Key, RoleId, Stamp};
+use crate::permission::{Permission, PermissionSet};
+use crate::store::{self, Batch, Scan, Store, Stored};
+use crate::text;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The role's row, or that there is no such role.
+pub(crate) fn read_role(store: &dyn Store, id: RoleId) -> Result<Stored<RoleRecord>> {
+    store::read(store, &id)?.ok_or_else(|| Error::not_found("role", id))
+}
+
+fn check_name_free(store: &dyn Store, name: &str) -> Result<()> {
+    text::name("role.name", name)?;
+    match store.get(ROLE_BY_NAME, &store::index_prefix(name))? {
+        Some(_) => Err(Error::exists("role.name", format!("there is a role \"{name}\" already"))),
+        None => Ok(()),
+    }
+}
+
+/// Stages a role with no permissions and no parents.
+pub(crate) fn stage_create(
+    store: &dyn Store,
+    batch: &mut Batch,
+    id: RoleId,
+    name: &str,
+    description: &str,
+    now: Timestamp,
+) -> Result<()> {
+    check_name_free(store, name)?;
+    text::plain("role.description", description, text::MAX_TEXT)?;
+    batch.insert(&RoleRecord {
+        id,
+        name: name.to_owned(),
+        description: description.to_owned(),
+        parents: Vec::new(),
+        created: now,
+        updated: now,
+    })
+}
+
+/// Stages another name or description.
+pub(crate) fn stage_change(
+    store: &dyn Store,
+    batch: &mut Batch,
+    id: RoleId,
+    change: &RoleChange,
+    now: Timestamp,
+) -> Result<RoleRecord> {
+    let old = read_role(store, id)?;
+    if let Some(stamp) = change.expect
+        && stamp != old.version.into()
+    {
+        return Err(Error::new(
+            ErrorKind::Conflict,
+            format!(
+                "{id} has changed since it was read ({} now, {stamp} expected); read it again",
+                Stamp::from(old.version)
+            ),
+        )
+        .with_field("stamp"));
+    }
+    let mut new = RoleRecord { updated: now, ..old.record.clone() };
+    if let Some(name) = &change.name {
+        if *name != old.record.name {
+            check_name_free(store, name)?;
+        }
+        new.name.clone_from(name);
+    }
+    if let Some(description) = &change.description {
+        text::plain("role.description", description, text::MAX_TEXT)?;
+        new.description.clone_from(description);
+    }
+    batch.replace(&old, &new)?;
+    Ok(new)
+}
+
+/// Stages the role's own row away. Its grants and assignments mean nothing without it, since its number is never
+/// used again; they are swept afterwards.
+pub(crate) fn stage_delete(store: &dyn Store, batch: &mut Batch, id: RoleId) -> Result<RoleRecord> {
+    let old = read_role(store, id)?;
+    batch.remove(&old);
+    stage_hierarchy_edit(store, batch)?;
+    Ok(old.record)
+}
+
+/// Stages permissions that the role gets or loses. Returns how many really change.
+pub(crate) fn stage_grants(
+    store: &dyn Store,
+    batch: &mut Batch,
+    role: RoleId,
+    permissions: &[Permission],
+    grant: bool,
+) -> Result<usize> {
+    let mut by_chunk: BTreeMap<u32, BTreeSet<Permission>> = BTreeMap::new();
+    for permission in permissions {
+        if permission.bit() >= Permission::LIMIT {
+            return Err(Error::not_found("permission", permission));
+        }
+        by_chunk.entry(permission.bit() / GrantChunk::BITS).or_default().insert(*permission);
+    }
+    let mut changed = 0;
+    for (chunk, permissions) in by_chunk {
+        let old = store::read::<GrantChunk>(store, &(role, chunk))?;
+        let words = old.as_ref().map(|old| old.record.words.clone()).unwrap_or_default();
+        let mut set = PermissionSet::from_words(words);
+        for permission in permissions {
+            let within = Permission::from_bit(permission.bit() % GrantChunk::BITS);
+            changed += usize::from(if grant { set.insert(within) } else { set.remove(within) });
+        }
+        let new = GrantChunk { role, chunk, words: set.words().to_vec() };
+        match old {
+            Some(old) if old.record == new => {}
+            Some(old) if new.words.is_empty() => batch.remove(&old),
+            Some(old) => batch.replace(&old, &new)?,
+            None if new.words.is_empty() => {}
+            None => batch.insert(&new)?,
+        }
+    }
+    if changed > 0 {
+        batch.expect_present::<RoleRecord>(&role);
+    }
+    Ok(changed)
+}
+
+/// The permissions that the role itself grants.
+pub(crate) fn permissions_of(store: &dyn Store, role: RoleId) -> Result<PermissionSet> {
+    let mut words = Vec::new();
+    let prefix = role.bytes();
+    let scan = Scan { prefix: &prefix, limit: usize::MAX, ..Scan::default() };
+    for chunk in store::page::<GrantChunk>(store, &scan)?.0 {
+        let start = chunk.record.chunk as usize * GrantChunk::WORDS;
+        words.resize(start, 0);
+        words.extend_from_slice(&chunk.record.words);
+    }
+    Ok(PermissionSet::from_words(words))
+}
+
+/// Stages an inheritance edge, or its removal. Whether the edge closes a cycle is for the caller to ask the role
+/// graph, before this is staged and under the edit that this stages.
+pub(crate) fn stage_parent(
+    store: &dyn Store,
+    batch: &mut Batch,
+    role: RoleId,
+    parent: RoleId,
+    add: bool,
+    now: Timestamp,
+) -> Result<RoleRecord> {
+    let old = read_role(store, role)?;
+    let mut new = RoleRecord { updated: now, ..old.record.clone() };
+    let place = new.parents.binary_search(&parent);
+    match (add, place) {
+        (true, Ok(_)) => {
+            return Err(Error::exists("parent", format!("{role} inherits from {parent} already")));
+        }
+        (true, Err(place)) => {
+            if new.parents.len() >= MAX_PARENTS {
+                return Err(Error::limit(
+                    "parent",
+                    format!("{role} has {MAX_PARENTS} parents, which is the most"),
+                ));
+            }
+            read_role(store, parent)?;
+            batch.expect_present::<RoleRecord>(&parent);
+            new.parents.insert(place, parent);
+        }
+        (false, Ok(place)) => {
+            new.parents.remove(place);
+        }
+        (false, Err(_)) => {
+            return Err(Error::not_found("parent", format_args!("the inheritance of {role} from {parent}")));
+        }
+    }
+    batch.replace(&old, &new)?;
+    stage_hierarchy_edit(store, batch)?;
+    Ok(new)
+}
+
+fn stage_hierarchy_edit(store: &dyn Store, batch: &mut Batch) -> Result<()> {
+    match store::read::<HierarchyRecord>(store, &0)? {
+        Some(old) => batch.replace(&old, &HierarchyRecord { edits: old.record.edits.wrapping_add(1) }),
+        None => batch.insert(&HierarchyRecord { edits: 1 }),
+    }
+}

@@ -1,0 +1,132 @@
+//! Sessions: who is logged in, from where, and until when.
+
+mod record;
+
+pub(crate) use record::{SESSION_BY_EXPIRY, SESSION_BY_USER, SessionRecord, TABLES};
+
+use crate::clock::Timestamp;
+use crate::error::{Error, Result};
+use crate::id::{SessionId, UserId};
+use crate::text;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// A session, without its token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Session {
+    /// Safe to show and to log.
+    pub id: SessionId,
+    /// Whose it is.
+    pub user: UserId,
+    /// When the user logged in.
+    pub created: Timestamp,
+    /// When its token was last accepted, to the second.
+    pub last_seen: Timestamp,
+    /// Dies when not seen for so long; `None` is no such limit.
+    pub idle_timeout: Option<Duration>,
+    /// Dies at this instant whatever happens.
+    pub expires: Timestamp,
+    /// What the caller said of the client.
+    pub client: Client,
+}
+
+/// Where a login comes from, as far as the caller knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct Client {
+    pub(crate) device: String,
+    pub(crate) ip: Option<IpAddr>,
+    pub(crate) user_agent: String,
+}
+
+impl Client {
+    /// Nothing known.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Names the device; at most 128 bytes.
+    pub fn device(mut self, device: impl Into<String>) -> Self {
+        self.device = device.into();
+        self
+    }
+
+    /// The source address.
+    pub fn ip(mut self, ip: IpAddr) -> Self {
+        self.ip = Some(ip);
+        self
+    }
+
+    /// The user agent string; at most 512 bytes.
+    pub fn user_agent(mut self, user_agent: impl Into<String>) -> Self {
+        self.user_agent = user_agent.into();
+        self
+    }
+
+    /// The device, empty where unknown.
+    #[must_use]
+    pub fn device_name(&self) -> &str {
+        &self.device
+    }
+
+    /// The source address, where known.
+    #[must_use]
+    pub fn source(&self) -> Option<IpAddr> {
+        self.ip
+    }
+
+    /// The user agent string, empty where unknown.
+    #[must_use]
+    pub fn user_agent_text(&self) -> &str {
+        &self.user_agent
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        text::plain("client.device", &self.device, text::MAX_NAME)?;
+        text::plain("client.user_agent", &self.user_agent, text::MAX_TEXT)
+    }
+}
+
+/// How long a session lives.
+///
+/// The default is 24 hours in all and one hour idle: the limits that NIST SP 800-63B-4 advises for assurance
+/// level 2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionLimits {
+    pub(crate) idle_secs: u32,
+    pub(crate) absolute: Duration,
+}
+
+impl SessionLimits {
+    /// Limits of one's own: the longest time between two uses, and the longest life. Both count in whole seconds.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for a limit below one second, an idle limit above
+    /// the absolute one, or an absolute one above 3,650 days.
+    pub fn new(idle: Option<Duration>, absolute: Duration) -> Result<Self> {
+        const LONGEST: Duration = Duration::from_secs(3650 * 86_400);
+        if absolute < Duration::from_secs(1) || absolute > LONGEST {
+            return Err(Error::invalid(
+                "session.absolute",
+                format!("{absolute:?} is not from 1 second to 3,650 days"),
+            ));
+        }
+        if let Some(idle) = idle
+            && (idle < Duration::from_secs(1) || idle > absolute)
+        {
+            return Err(Error::invalid(
+                "session.idle",
+                format!("{idle:?} is not from 1 second to the absolute limit of {absolute:?}"),
+            ));
+        }
+        let idle_secs = idle.map_or(0, |idle| u32::try_from(idle.as_secs()).unwrap_or(u32::MAX));
+        Ok(Self { idle_secs, absolute })
+    }
+}
+
+impl Default for SessionLimits {
+    fn default() -> Self {
+        Self { idle_secs: 3600, absolute: Duration::from_secs(86_400) }
+    }
+}

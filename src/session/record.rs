@@ -1,0 +1,70 @@
+//! How sessions are stored: never the token, only its digest.
+
+use super::{Client, Session};
+use crate::clock::Timestamp;
+use crate::id::{SessionId, UserId};
+use crate::store::{Index, Record, Table};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
+
+pub(crate) const SESSION: Table = Table::new(17, "session");
+pub(crate) const SESSION_BY_USER: Table = Table::new(18, "session_by_user");
+pub(crate) const SESSION_BY_EXPIRY: Table = Table::new(19, "session_by_expiry");
+pub(crate) const TABLES: &[Table] = &[SESSION, SESSION_BY_USER, SESSION_BY_EXPIRY];
+
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SessionRecord {
+    pub(crate) id: SessionId,
+    pub(crate) user: UserId,
+    pub(crate) digest: [u8; 32],
+    /// The user's generation when the session began; the session is dead once the user has a later one.
+    pub(crate) generation: u32,
+    pub(crate) created: Timestamp,
+    pub(crate) seen: Timestamp,
+    /// Seconds; zero is no idle limit.
+    pub(crate) idle_secs: u32,
+    pub(crate) expires: Timestamp,
+    pub(crate) device: String,
+    pub(crate) ip: Option<IpAddr>,
+    pub(crate) user_agent: String,
+}
+
+impl fmt::Debug for SessionRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionRecord")
+            .field("id", &self.id)
+            .field("user", &self.user)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Record for SessionRecord {
+    const TABLE: Table = SESSION;
+    const INDEXES: &'static [Index<Self>] = &[
+        Index::many(SESSION_BY_USER, |session, keys| keys.add(session.user)),
+        Index::many(SESSION_BY_EXPIRY, |session, keys| keys.add(session.expires.as_millis())),
+    ];
+    type Key = SessionId;
+
+    fn key(&self) -> SessionId {
+        self.id
+    }
+}
+
+impl From<SessionRecord> for Session {
+    fn from(record: SessionRecord) -> Self {
+        let SessionRecord { id, user, created, seen, idle_secs, expires, device, ip, user_agent, .. } =
+            record;
+        Self {
+            id,
+            user,
+            created,
+            last_seen: seen,
+            idle_timeout: (idle_secs > 0).then(|| Duration::from_secs(u64::from(idle_secs))),
+            expires,
+            client: Client { device, ip, user_agent },
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! What a caller asks for: a new user, or a change to one.
+
+use super::{Attributes, NewContact, Status, Value};
+use crate::id::Stamp;
+use crate::secret::SecretText;
+
+/// A user to be created: a login name and whatever else is known.
+///
+/// ```
+/// use portcullis::NewUser;
+/// let ada = NewUser::new("ada").email("ada@example.org").password("correct horse battery staple");
+/// assert!(!format!("{ada:?}").contains("staple"));
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct NewUser {
+    pub(crate) login: String,
+    pub(crate) password: Option<SecretText>,
+    pub(crate) contacts: Vec<NewContact>,
+    pub(crate) profile: Attributes,
+    pub(crate) preferences: Attributes,
+    pub(crate) status: Status,
+}
+
+impl NewUser {
+    /// An active user of that login name. Without a password it can not log in by one.
+    pub fn new(login: impl Into<String>) -> Self {
+        Self {
+            login: login.into(),
+            password: None,
+            contacts: Vec::new(),
+            profile: Attributes::new(),
+            preferences: Attributes::new(),
+            status: Status::active(),
+        }
+    }
+
+    /// Sets the password: 15 code points at least, 1,024 bytes at most, any characters.
+    pub fn password(mut self, password: impl Into<String>) -> Self {
+        self.password = Some(SecretText::new(password));
+        self
+    }
+
+    /// Adds an e-mail address.
+    pub fn email(self, address: impl Into<String>) -> Self {
+        self.contact(NewContact::email(address))
+    }
+
+    /// Adds a contact detail; at most 16 at creation, any number later.
+    pub fn contact(mut self, contact: NewContact) -> Self {
+        self.contacts.push(contact);
+        self
+    }
+
+    /// Sets a value of the profile.
+    pub fn profile(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.profile.insert(name.into(), value.into());
+        self
+    }
+
+    /// Sets a preference.
+    pub fn preference(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.preferences.insert(name.into(), value.into());
+        self
+    }
+
+    /// Starts in another status than active.
+    pub fn status(mut self, status: Status) -> Self {
+        self.status = status;
+        self
+    }
+}
+
+/// A change to a user: what is set here changes, all of it or nothing.
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct UserChange {
+    pub(crate) expect: Option<Stamp>,
+    pub(crate) login: Option<String>,
+    pub(crate) profile: Option<Attributes>,
+    pub(crate) preferences: Option<Attributes>,
+}
+
+impl UserChange {
+    /// A change that changes nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Refuses the change with a conflict unless the user still has this stamp.
+    pub fn expect(mut self, stamp: Stamp) -> Self {
+        self.expect = Some(stamp);
+        self
+    }
+
+    /// Renames the user.
+    pub fn login(mut self, login: impl Into<String>) -> Self {
+        self.login = Some(login.into());
+        self
+    }
+
+    /// Replaces the whole profile.
+    pub fn profile(mut self, profile: Attributes) -> Self {
+        self.profile = Some(profile);
+        self
+    }
+
+    /// Replaces all preferences.
+    pub fn preferences(mut self, preferences: Attributes) -> Self {
+        self.preferences = Some(preferences);
+        self
+    }
+}

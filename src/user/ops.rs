@@ -1,0 +1,243 @@
+//! Stages changes to users. Every function that changes anything of a user writes the user's row, so that its stamp
+//! covers all of it.
+
+use super::record::{AttributesRecord, ContactRecord, Section, UserRecord};
+use super::{Attributes, NewContact, NewUser, Status, UserChange, check_attributes};
+use crate::clock::Timestamp;
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::{ContactId, Stamp, UserId};
+use crate::store::{self, Batch, Store, Stored};
+use crate::text;
+
+/// Contacts that can be given with a new user; more are added one by one.
+const MAX_NEW_CONTACTS: usize = 16;
+
+/// The user's row, or that there is no such user.
+pub(crate) fn read_user(store: &dyn Store, id: UserId) -> Result<Stored<UserRecord>> {
+    store::read(store, &id)?.ok_or_else(|| Error::not_found("user", id))
+}
+
+fn check_login_free(store: &dyn Store, login: &str, canonical: &str) -> Result<()> {
+    match store.get(super::record::USER_BY_LOGIN, &store::index_prefix(canonical))? {
+        Some(_) => Err(Error::exists(
+            "login",
+            format!("\"{login}\" is taken (its canonical form is \"{canonical}\")"),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Stages a new user with its contacts and maps.
+pub(crate) fn stage_create(
+    store: &dyn Store,
+    batch: &mut Batch,
+    id: UserId,
+    new: &NewUser,
+    now: Timestamp,
+) -> Result<UserRecord> {
+    let canonical = text::canonical_login(&new.login)?;
+    new.status.check()?;
+    if new.contacts.len() > MAX_NEW_CONTACTS {
+        return Err(Error::limit(
+            "contacts",
+            format!(
+                "{} given; a new user takes {MAX_NEW_CONTACTS}, add the others later",
+                new.contacts.len()
+            ),
+        ));
+    }
+    check_login_free(store, &new.login, &canonical)?;
+    let mut record = UserRecord {
+        id,
+        login: new.login.clone(),
+        canonical,
+        status: new.status.clone(),
+        created: now,
+        updated: now,
+        generation: 0,
+        next_contact: 0,
+    };
+    for contact in &new.contacts {
+        insert_contact(batch, &mut record, contact)?;
+    }
+    for (section, values) in [(Section::Profile, &new.profile), (Section::Preferences, &new.preferences)] {
+        check_attributes(section.field(), values)?;
+        if !values.is_empty() {
+            batch.insert(&AttributesRecord { user: id, section, values: values.clone() })?;
+        }
+    }
+    batch.insert(&record)?;
+    Ok(record)
+}
+
+fn check_stamp(user: &Stored<UserRecord>, expect: Option<Stamp>) -> Result<()> {
+    match expect {
+        Some(stamp) if stamp != user.version.into() => Err(Error::new(
+            ErrorKind::Conflict,
+            format!(
+                "{} has changed since it was read ({} now, {stamp} expected); read it again",
+                user.record.id,
+                Stamp::from(user.version)
+            ),
+        )
+        .with_field("stamp")),
+        _ => Ok(()),
+    }
+}
+
+/// Stages a rename and new maps.
+pub(crate) fn stage_change(
+    store: &dyn Store,
+    batch: &mut Batch,
+    id: UserId,
+    change: &UserChange,
+    now: Timestamp,
+) -> Result<UserRecord> {
+    let old = read_user(store, id)?;
+    check_stamp(&old, change.expect)?;
+    let mut new = UserRecord { updated: now, ..old.record.clone() };
+    if let Some(login) = &change.login {
+        new.canonical = text::canonical_login(login)?;
+        new.login.clone_from(login);
+        if new.canonical != old.record.canonical {
+            check_login_free(store, login, &new.canonical)?;
+        }
+    }
+    for (section, values) in
+        [(Section::Profile, &change.profile), (Section::Preferences, &change.preferences)]
+    {
+        if let Some(values) = values {
+            stage_attributes(store, batch, id, section, values)?;
+        }
+    }
+    batch.replace(&old, &new)?;
+    Ok(new)
+}
+
+/// Stages a whole map in the place of the old one.
+pub(crate) fn stage_attributes(
+    store: &dyn Store,
+    batch: &mut Batch,
+    user: UserId,
+    section: Section,
+    values: &Attributes,
+) -> Result<()> {
+    check_attributes(section.field(), values)?;
+    let new = AttributesRecord { user, section, values: values.clone() };
+    match store::read::<AttributesRecord>(store, &(user, section as u8))? {
+        Some(old) if values.is_empty() => batch.remove(&old),
+        Some(old) => batch.replace(&old, &new)?,
+        None if values.is_empty() => {}
+        None => batch.insert(&new)?,
+    }
+    Ok(())
+}
+
+/// Stages another status. Leaving the active state ends every session of the user.
+pub(crate) fn stage_status(
+    store: &dyn Store,
+    batch: &mut Batch,
+    id: UserId,
+    status: &Status,
+    now: Timestamp,
+) -> Result<UserRecord> {
+    status.check()?;
+    let old = read_user(store, id)?;
+    let mut new = UserRecord { status: status.clone(), updated: now, ..old.record.clone() };
+    if !status.is_active_at(now) {
+        new.generation = next_generation(&old.record)?;
+    }
+    batch.replace(&old, &new)?;
+    Ok(new)
+}
+
+/// Stages the end of every session of the user: one row, however many sessions there are.
+pub(crate) fn stage_generation(store: &dyn Store, batch: &mut Batch, id: UserId) -> Result<UserRecord> {
+    let old = read_user(store, id)?;
+    let new = UserRecord { generation: next_generation(&old.record)?, ..old.record.clone() };
+    batch.replace(&old, &new)?;
+    Ok(new)
+}
+
+fn next_generation(user: &UserRecord) -> Result<u32> {
+    user.generation.checked_add(1).ok_or_else(|| {
+        Error::limit(
+            "user",
+            format!("all sessions of {} were ended 4,294,967,295 times; delete the user", user.id),
+        )
+    })
+}
+
+fn insert_contact(batch: &mut Batch, user: &mut UserRecord, contact: &NewContact) -> Result<ContactRecord> {
+    let email = contact.check()?;
+    let record = ContactRecord {
+        user: user.id,
+        id: ContactId::from_number(user.next_contact),
+        kind: contact.kind,
+        label: contact.label.clone(),
+        value: contact.value.clone(),
+        email,
+        verified: None,
+    };
+    user.next_contact = user.next_contact.checked_add(1).ok_or_else(|| {
+        Error::limit("contacts", format!("{} has used up its 4,294,967,295 contact numbers", user.id))
+    })?;
+    batch.insert(&record)?;
+    Ok(record)
+}
+
+/// Stages one more contact detail.
+pub(crate) fn stage_contact(
+    store: &dyn Store,
+    batch: &mut Batch,
+    user: UserId,
+    contact: &NewContact,
+    now: Timestamp,
+) -> Result<ContactRecord> {
+    let old = read_user(store, user)?;
+    let mut new = UserRecord { updated: now, ..old.record.clone() };
+    let record = insert_contact(batch, &mut new, contact)?;
+    batch.replace(&old, &new)?;
+    Ok(record)
+}
+
+/// The contact's row, or that there is no such contact.
+pub(crate) fn contact(store: &dyn Store, user: UserId, id: ContactId) -> Result<Stored<ContactRecord>> {
+    store::read(store, &(user, id))?
+        .ok_or_else(|| Error::not_found("contact", format_args!("{id} of {user}")))
+}
+
+/// Stages that the user has proved to hold the contact.
+pub(crate) fn stage_contact_verified(
+    store: &dyn Store,
+    batch: &mut Batch,
+    user: UserId,
+    id: ContactId,
+    now: Timestamp,
+) -> Result<ContactRecord> {
+    let old = contact(store, user, id)?;
+    let new = ContactRecord { verified: Some(now), ..old.record.clone() };
+    batch.replace(&old, &new)?;
+    touch(store, batch, user, now)?;
+    Ok(new)
+}
+
+/// Stages the removal of a contact.
+pub(crate) fn stage_remove_contact(
+    store: &dyn Store,
+    batch: &mut Batch,
+    user: UserId,
+    id: ContactId,
+    now: Timestamp,
+) -> Result<ContactRecord> {
+    let old = contact(store, user, id)?;
+    batch.remove(&old);
+    touch(store, batch, user, now)?;
+    Ok(old.record)
+}
+
+fn touch(store: &dyn Store, batch: &mut Batch, user: UserId, now: Timestamp) -> Result<()> {
+    let old = read_user(store, user)?;
+    let new = UserRecord { updated: now, ..old.record.clone() };
+    batch.replace(&old, &new)
+}
