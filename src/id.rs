@@ -140,6 +140,9 @@ impl Key for Permission {
 pub(crate) trait FixedLength {
     const LENGTH: usize;
 }
+impl<A: FixedLength, B: FixedLength> FixedLength for (A, B) {
+    const LENGTH: usize = A::LENGTH + B::LENGTH;
+}
 macro_rules! fixed {
     ($($name:ty = $n:literal),*) => {$(impl FixedLength for $name { const LENGTH: usize = $n; })*};
 }

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod assignment;
 mod audit;
@@ -7,6 +8,7 @@ mod catalog;
 mod clock;
 mod credential;
 mod crypto;
+mod engine;
 mod error;
 mod id;
 mod permission;
@@ -14,6 +16,8 @@ mod role;
 mod secret;
 mod session;
 mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod text;
 mod user;
 
@@ -22,13 +26,26 @@ pub use audit::{Actor, AuditKind, AuditRecord, Outcome, Subject};
 pub use catalog::PermissionInfo;
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use crypto::{PasswordCost, Token};
+pub use engine::{
+    Audit, AuditHead, Builder, Credentials, Cursor, Decision, Login, Maintenance, Page, PageRequest, Permissions,
+    Portcullis, Principal, Roles, Sessions, Users, Verification,
+};
 pub use error::{Denial, Error, ErrorKind, Result};
-pub use id::Stamp;
-pub use id::{ContactId, RoleId, SessionId, UserId};
+pub use id::{ContactId, RoleId, SessionId, Stamp, UserId};
 pub use permission::{Permission, PermissionSet};
 pub use role::{Role, RoleChange};
 pub use secret::{Entropy, SystemEntropy};
 pub use session::{Client, Session, SessionLimits};
-pub use user::{
-    Attributes, Contact, ContactKind, NewContact, NewUser, Status, StatusKind, User, UserChange, Value,
-};
+pub use user::{Attributes, Contact, ContactKind, NewContact, NewUser, Status, StatusKind, User, UserChange, Value};
+
+/// Design notes, compiled with the crate so that their links are checked.
+pub mod _docs {
+    #[doc = include_str!("docs/architecture.md")]
+    pub mod architecture {}
+    #[doc = include_str!("docs/decisions.md")]
+    pub mod decisions {}
+    #[doc = include_str!("docs/defaults.md")]
+    pub mod defaults {}
+    #[doc = include_str!("docs/format.md")]
+    pub mod format {}
+}

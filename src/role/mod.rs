@@ -4,7 +4,8 @@ mod ops;
 mod record;
 
 pub(crate) use ops::{
-    permissions_of, read_role, stage_change, stage_create, stage_delete, stage_grants, stage_parent,
+    permissions_of, read_role, stage_change, stage_create, stage_delete, stage_drop_bit, stage_drop_parent,
+    stage_grants, stage_parent,
 };
 pub(crate) use record::{GrantChunk, ROLE_BY_NAME, RoleRecord, TABLES};
 

@@ -89,7 +89,8 @@ pub(crate) fn stage_delete(store: &dyn Store, batch: &mut Batch, id: RoleId) -> 
     Ok(old.record)
 }
 
-/// Stages permissions that the role gets or loses. Returns how many really change.
+/// Stages permissions that the role gets or loses. Returns how many really change. That the role exists, or is
+/// created in the same batch, is for the caller to see to.
 pub(crate) fn stage_grants(
     store: &dyn Store,
     batch: &mut Batch,
@@ -122,9 +123,6 @@ pub(crate) fn stage_grants(
             None => batch.insert(&new)?,
         }
     }
-    if changed > 0 {
-        batch.expect_present::<RoleRecord>(&role);
-    }
     Ok(changed)
 }
 
@@ -141,8 +139,7 @@ pub(crate) fn permissions_of(store: &dyn Store, role: RoleId) -> Result<Permissi
     Ok(PermissionSet::from_words(words))
 }
 
-/// Stages an inheritance edge, or its removal. Whether the edge closes a cycle is for the caller to ask the role
-/// graph, before this is staged and under the edit that this stages.
+/// Stages an inheritance edge, or its removal. Refuses an edge that closes a cycle.
 pub(crate) fn stage_parent(
     store: &dyn Store,
     batch: &mut Batch,
@@ -151,6 +148,8 @@ pub(crate) fn stage_parent(
     add: bool,
     now: Timestamp,
 ) -> Result<RoleRecord> {
+    // First, so that every role read below is from after this reading: the commit refuses if an edge changed since.
+    stage_hierarchy_edit(store, batch)?;
     let old = read_role(store, role)?;
     let mut new = RoleRecord { updated: now, ..old.record.clone() };
     let place = new.parents.binary_search(&parent);
@@ -167,6 +166,10 @@ pub(crate) fn stage_parent(
             }
             read_role(store, parent)?;
             batch.expect_present::<RoleRecord>(&parent);
+            if inherits(store, parent, role)? {
+                let message = format!("{parent} inherits from {role} already, so {role} can not inherit from it");
+                return Err(Error::new(ErrorKind::Cycle, message).with_field("parent"));
+            }
             new.parents.insert(place, parent);
         }
         (false, Ok(place)) => {
@@ -177,8 +180,43 @@ pub(crate) fn stage_parent(
         }
     }
     batch.replace(&old, &new)?;
-    stage_hierarchy_edit(store, batch)?;
     Ok(new)
+}
+
+/// Whether a role is another one or holds it through its parents.
+fn inherits(store: &dyn Store, senior: RoleId, junior: RoleId) -> Result<bool> {
+    let mut reached = BTreeSet::from([senior]);
+    let mut open = vec![senior];
+    while let Some(role) = open.pop() {
+        if role == junior {
+            return Ok(true);
+        }
+        let Some(found) = store::read::<RoleRecord>(store, &role)? else { continue };
+        open.extend(found.record.parents.into_iter().filter(|parent| reached.insert(*parent)));
+    }
+    Ok(false)
+}
+
+/// Stages the removal of a parent that does not exist any more.
+pub(crate) fn stage_drop_parent(batch: &mut Batch, old: &Stored<RoleRecord>, gone: RoleId) -> Result<()> {
+    let mut new = old.record.clone();
+    new.parents.retain(|parent| *parent != gone);
+    batch.replace(old, &new)
+}
+
+/// Stages the removal of one bit from a chunk of grants.
+pub(crate) fn stage_drop_bit(batch: &mut Batch, old: &Stored<GrantChunk>, gone: Permission) -> Result<()> {
+    let mut set = PermissionSet::from_words(old.record.words.clone());
+    if gone.bit() / GrantChunk::BITS != old.record.chunk
+        || !set.remove(Permission::from_bit(gone.bit() % GrantChunk::BITS))
+    {
+        return Ok(());
+    }
+    if set.is_empty() {
+        batch.remove(old);
+        return Ok(());
+    }
+    batch.replace(old, &GrantChunk { words: set.words().to_vec(), ..old.record.clone() })
 }
 
 fn stage_hierarchy_edit(store: &dyn Store, batch: &mut Batch) -> Result<()> {

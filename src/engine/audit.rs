@@ -1,0 +1,92 @@
+//! Reading the audit log.
+
+use super::Portcullis;
+use super::page::{Page, PageRequest};
+use crate::audit::{self, AUDIT, AUDIT_BY_ACTOR, AUDIT_BY_KIND, AUDIT_BY_SUBJECT, Actor, AuditKind, AuditRecord, Subject};
+use crate::error::{Error, Result};
+use crate::id::Key;
+use crate::store::Table;
+use std::fmt;
+
+/// Reads the audit log; get it from [`Portcullis::audit`].
+///
+/// Every listing is in the order of the log, which is the order of the commits.
+#[derive(Clone, Copy, Debug)]
+pub struct Audit<'g> {
+    pub(super) gate: &'g Portcullis,
+}
+
+/// The end of the audit log: its length, and a digest that commits to every record before it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AuditHead {
+    /// How many records there are.
+    pub length: u64,
+    /// Changes if any record is changed, dropped, added or swapped.
+    pub digest: [u8; 32],
+}
+
+impl fmt::Debug for AuditHead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AuditHead({}, {})", self.length, data_encoding::HEXLOWER.encode(&self.digest))
+    }
+}
+
+impl Audit<'_> {
+    /// All records.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a wrong page; the storage kinds.
+    pub fn list(&self, page: &PageRequest) -> Result<Page<AuditRecord>> {
+        let rows = self.gate.engine().store.scan(AUDIT, &page.scan(&[])?)?;
+        let next = (rows.len() >= page.scan(&[])?.limit).then(|| rows.last().map(|row| row.key.clone())).flatten();
+        let records = rows.iter().map(|row| audit::decode(&row.key, &row.value).map(|(record, _)| record));
+        Ok(Page::new(records.collect::<Result<_>>()?, next))
+    }
+
+    /// What somebody did.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a wrong page; the storage kinds.
+    pub fn by_actor(&self, actor: Actor, page: &PageRequest) -> Result<Page<AuditRecord>> {
+        self.page_by(AUDIT_BY_ACTOR, &actor.bytes(), page)
+    }
+
+    /// What happened to somebody or something.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a wrong page; the storage kinds.
+    pub fn by_subject(&self, subject: Subject, page: &PageRequest) -> Result<Page<AuditRecord>> {
+        self.page_by(AUDIT_BY_SUBJECT, &subject.bytes(), page)
+    }
+
+    /// What happened of one kind.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a wrong page; the storage kinds.
+    pub fn by_kind(&self, kind: AuditKind, page: &PageRequest) -> Result<Page<AuditRecord>> {
+        self.page_by(AUDIT_BY_KIND, &u16::from(kind).bytes(), page)
+    }
+
+    fn page_by(&self, index: Table, prefix: &[u8], page: &PageRequest) -> Result<Page<AuditRecord>> {
+        let store = &*self.gate.engine().store;
+        let scan = page.scan(prefix)?;
+        let rows = store.scan(index, &scan)?;
+        let next = (rows.len() >= scan.limit).then(|| rows.last().map(|row| row.key.clone())).flatten();
+        let mut records = Vec::with_capacity(rows.len());
+        for row in rows {
+            let Some(found) = store.get(AUDIT, &row.value)? else {
+                return Err(Error::damaged("an index of the audit log names a record that is not there"));
+            };
+            records.push(audit::decode(&found.key, &found.value)?.0);
+        }
+        Ok(Page::new(records, next))
+    }
+
+    /// The end of the log as of the latest commit. Keep it elsewhere, and a log that was rewritten will not match.
+    #[must_use]
+    pub fn head(&self) -> AuditHead {
+        let head = self.gate.engine().store.head();
+        AuditHead { length: head.length, digest: head.digest }
+    }
+}

@@ -1,0 +1,161 @@
+//! Settings, each with a safe default (`portcullis::_docs::defaults` has the reasons).
+
+use super::{Engine, Portcullis};
+use crate::clock::{Clock, SystemClock};
+use crate::crypto::{PasswordCost, PasswordHasher};
+use crate::error::{Error, Result};
+use crate::secret::{Entropy, SystemEntropy};
+use crate::session::SessionLimits;
+use crate::store::{Faults, MemoryStore, Store};
+#[cfg(feature = "sled")]
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Opens a database with settings other than the defaults; get it from [`Portcullis::builder`].
+///
+/// ```
+/// # fn main() -> portcullis::Result<()> {
+/// use portcullis::{PasswordCost, Portcullis, SessionLimits};
+/// use std::time::Duration;
+/// let gate = Portcullis::builder()
+///     .password_cost(PasswordCost::new(47_104, 1)?)
+///     .session_limits(SessionLimits::new(Some(Duration::from_secs(900)), Duration::from_secs(12 * 3600))?)
+///     .in_memory()?;
+/// # drop(gate);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Builder {
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    cost: PasswordCost,
+    limits: SessionLimits,
+    hashes: usize,
+    queue: usize,
+    patience: Duration,
+    #[cfg_attr(not(feature = "sled"), expect(dead_code, reason = "settings of the sled backend"))]
+    cache: u64,
+    #[cfg_attr(not(feature = "sled"), expect(dead_code, reason = "settings of the sled backend"))]
+    write_limit: Duration,
+    faults: Faults,
+}
+
+impl Builder {
+    pub(super) fn new() -> Self {
+        Self {
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy),
+            cost: PasswordCost::default(),
+            limits: SessionLimits::default(),
+            hashes: std::thread::available_parallelism().map_or(1, usize::from),
+            queue: 256,
+            patience: Duration::from_secs(10),
+            cache: 64 << 20,
+            write_limit: Duration::from_secs(10),
+            faults: Faults::default(),
+        }
+    }
+
+    /// Where the time comes from.
+    pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Where randomness comes from.
+    pub fn entropy(mut self, entropy: impl Entropy + 'static) -> Self {
+        self.entropy = Arc::new(entropy);
+        self
+    }
+
+    /// What a new password hash costs; stored ones keep the cost they were made with.
+    pub fn password_cost(mut self, cost: PasswordCost) -> Self {
+        self.cost = cost;
+        self
+    }
+
+    /// How long sessions live that begin from now on.
+    pub fn session_limits(mut self, limits: SessionLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// The admission gate: how many password hashes run at once (each takes the memory of
+    /// [`PasswordCost::memory_kib`]), how many may wait for that, and for how long. Whoever finds the queue full, or
+    /// waits longer, gets [`ErrorKind::Busy`](crate::ErrorKind::Busy). The default is one an available core, 256 in
+    /// the queue and 10 seconds.
+    pub fn admission(mut self, hashes: usize, queue: usize, patience: Duration) -> Self {
+        (self.hashes, self.queue, self.patience) = (hashes, queue, patience);
+        self
+    }
+
+    /// Memory in bytes for the storage engine's page cache; 64 MiB by default. Checks never read from there.
+    #[cfg(feature = "sled")]
+    pub fn cache(mut self, bytes: u64) -> Self {
+        self.cache = bytes;
+        self
+    }
+
+    /// How long a change may wait for the disk before the handle stops; 10 seconds by default.
+    #[cfg(feature = "sled")]
+    pub fn write_limit(mut self, limit: Duration) -> Self {
+        self.write_limit = limit;
+        self
+    }
+
+    /// Password hashes that protect nothing and take microseconds, so that tests need not wait.
+    #[cfg(feature = "testing")]
+    pub fn danger_fast_password_hashes(mut self) -> Self {
+        self.cost = PasswordCost::danger_for_tests();
+        self
+    }
+
+    /// Points at which the storage fails on purpose.
+    #[cfg(feature = "testing")]
+    pub fn faults(mut self, faults: Faults) -> Self {
+        self.faults = faults;
+        self
+    }
+
+    /// Opens the database in a directory, and makes it if there is none.
+    ///
+    /// The directory and what is in it are for the owner only (0700 and 0600). While it is open no second handle,
+    /// in this process or another one, can open it.
+    ///
+    /// # Errors
+    /// `Locked` where it is open already; `UnsafePath` for a symbolic link, a directory of somebody else or one that
+    /// others can read, and one that holds something else; `Damaged` where the database does not hold what it
+    /// acknowledged; `NewerFormat`; `Storage` for what the operating system reports.
+    #[cfg(feature = "sled")]
+    pub fn open(self, path: impl AsRef<Path>) -> Result<Portcullis> {
+        let options = crate::store::SledOptions {
+            cache_capacity: self.cache,
+            wait_limit: self.write_limit,
+            faults: self.faults.clone(),
+        };
+        let store = crate::store::SledStore::open(path.as_ref(), super::TABLES, options)?;
+        self.start(Box::new(store))
+    }
+
+    /// A database in memory, which ends with its last handle.
+    ///
+    /// # Errors
+    /// `InvalidInput` for settings that do not fit; `Storage` where there is no randomness.
+    pub fn in_memory(self) -> Result<Portcullis> {
+        let store = MemoryStore::with_faults(self.faults.clone());
+        self.start(Box::new(store))
+    }
+
+    fn start(self, store: Box<dyn Store>) -> Result<Portcullis> {
+        if self.hashes == 0 {
+            return Err(Error::invalid("admission.hashes", "is 0; at least one password hash must be able to run"));
+        }
+        let hasher =
+            PasswordHasher::new(self.cost, self.hashes, self.queue, self.patience, Arc::clone(&self.entropy))?;
+        let engine = Engine::start(store, self.clock, self.entropy, hasher, self.limits)?;
+        Ok(Portcullis::of(engine))
+    }
+}

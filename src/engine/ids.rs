@@ -1,0 +1,84 @@
+//! Numbers for new users, roles and permissions.
+//!
+//! User numbers are reserved in blocks, one commit a block, so that creating a user does not rewrite one hot row and
+//! several processes could share a store; a block that is not used up when the process ends is lost, which leaves a
+//! gap and reuses nothing. Roles and permissions are rare and their numbers dense, so they take one at a time, in
+//! the commit that uses it.
+
+use super::bookkeeping::{Sequence, SequenceRecord};
+use crate::error::{Error, Result};
+use crate::id::UserId;
+use crate::store::{self, Batch, CommitError, Store};
+use parking_lot::Mutex;
+
+const FIRST_BLOCK: u64 = 64;
+const LARGEST_BLOCK: u64 = 4096;
+/// User numbers index an array of the view.
+const USER_LIMIT: u64 = u32::MAX as u64;
+
+/// The block of user numbers that this process may still hand out.
+#[derive(Debug, Default)]
+pub(crate) struct UserIds {
+    block: Mutex<Block>,
+}
+
+#[derive(Debug, Default)]
+struct Block {
+    next: u64,
+    end: u64,
+    size: u64,
+}
+
+impl UserIds {
+    /// A number that no user has had.
+    pub(crate) fn next(&self, store: &dyn Store) -> Result<UserId> {
+        let mut block = self.block.lock();
+        if block.next == block.end {
+            // Blocks double while they are used up, so that a bulk load seldom stops for one.
+            let size = (block.size * 2).clamp(FIRST_BLOCK, LARGEST_BLOCK);
+            let start = reserve(store, size)?;
+            *block = Block { next: start, end: start + size, size };
+        }
+        let id = UserId::from_number(block.next);
+        block.next += 1;
+        Ok(id)
+    }
+}
+
+fn reserve(store: &dyn Store, size: u64) -> Result<u64> {
+    loop {
+        let mut batch = Batch::new();
+        let start = stage_next(store, &mut batch, Sequence::User, size, USER_LIMIT)?;
+        match store.commit(batch) {
+            Ok(_) => return Ok(start),
+            // Another process took this block; the next reading shows the one after it.
+            Err(CommitError::Conflict) => {}
+            Err(CommitError::Failed(error)) => return Err(error),
+        }
+    }
+}
+
+/// Stages the taking of so many numbers and returns the first.
+pub(crate) fn stage_next(
+    store: &dyn Store,
+    batch: &mut Batch,
+    sequence: Sequence,
+    count: u64,
+    limit: u64,
+) -> Result<u64> {
+    let old = store::read::<SequenceRecord>(store, &(sequence as u8))?;
+    let start = old.as_ref().map_or(0, |old| old.record.next);
+    let next = start.saturating_add(count);
+    if next > limit {
+        return Err(Error::limit(
+            "id",
+            format!("{sequence:?} numbers are used up: {limit} can be made over the life of a database"),
+        ));
+    }
+    let new = SequenceRecord { sequence, next };
+    match old {
+        Some(old) => batch.replace(&old, &new)?,
+        None => batch.insert(&new)?,
+    }
+    Ok(start)
+}

@@ -1,0 +1,209 @@
+//! Login: from a name and a password to a session and its token.
+
+use super::write::Entry;
+use super::{Engine, Portcullis};
+use crate::audit::{Actor, AuditKind, Outcome, Subject};
+use crate::credential::CredentialRecord;
+use crate::crypto::{MAX_PASSWORD_BYTES, Token};
+use crate::error::{Denial, Error, Result};
+use crate::id::UserId;
+use crate::secret::SecretText;
+use crate::session::{Client, Session, SessionRecord};
+use crate::store::{self, Stored};
+use crate::text;
+use crate::user::{self, UserRecord};
+use std::fmt;
+
+/// What somebody presents to log in. `Debug` shows the login name only.
+#[derive(Clone)]
+#[must_use]
+pub struct Credentials {
+    login: String,
+    password: SecretText,
+}
+
+impl Credentials {
+    /// A login name, in whatever case, and the password.
+    pub fn password(login: impl Into<String>, password: impl Into<String>) -> Self {
+        Self { login: login.into(), password: SecretText::new(password) }
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials").field("login", &self.login).finish_non_exhaustive()
+    }
+}
+
+/// A login that succeeded: the only place where a token is ever seen.
+#[derive(Debug)]
+pub struct Login {
+    token: Token,
+    session: Session,
+}
+
+impl Login {
+    /// The token to hand to the client; it can not be had again.
+    #[must_use]
+    pub fn token(&self) -> &Token {
+        &self.token
+    }
+
+    /// The session that the token opens.
+    #[must_use]
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Who logged in.
+    #[must_use]
+    pub fn user(&self) -> UserId {
+        self.session.user
+    }
+}
+
+/// The true reason of a refusal, for the audit log only.
+enum Refusal {
+    UnknownName,
+    NoPassword,
+    WrongPassword,
+    NotActive(String),
+    Changed,
+}
+
+impl Refusal {
+    fn detail(&self) -> String {
+        match self {
+            // The name is left out: people type their password into the wrong field.
+            Self::UnknownName => "unknown login name".to_owned(),
+            Self::NoPassword => "the user has no password".to_owned(),
+            Self::WrongPassword => "wrong password".to_owned(),
+            Self::NotActive(status) => status.clone(),
+            Self::Changed => "the password changed while it was verified".to_owned(),
+        }
+    }
+}
+
+fn status_detail(user: &UserRecord) -> String {
+    match &user.status.reason {
+        Some(reason) => format!("{:?}: {reason}", user.status.kind),
+        None => format!("{:?}", user.status.kind),
+    }
+}
+
+impl Portcullis {
+    /// Opens a session for whoever knows the password of an active account.
+    ///
+    /// Every refusal looks alike and costs one password hash, whether the name is unknown, the password is wrong or
+    /// the account is disabled; the audit log has the reason. The session and its audit record are durable when this
+    /// returns.
+    ///
+    /// # Errors
+    /// `Denied` with [`Denial::Credentials`]; `InvalidInput` for a password above 1,024 bytes or a client detail that
+    /// breaks a rule, before any hash is computed; `Busy` where the admission gate is full; the storage kinds.
+    ///
+    /// ```
+    /// # fn main() -> portcullis::Result<()> {
+    /// use portcullis::{Client, Credentials, NewUser, Portcullis};
+    /// let gate = Portcullis::in_memory()?;
+    /// gate.users().create(NewUser::new("ada").password("correct horse battery staple"))?;
+    /// let client = Client::new().device("laptop").ip("127.0.0.1".parse().expect("an address"));
+    /// let login = gate.login(&Credentials::password("ada", "correct horse battery staple"), &client)?;
+    /// assert!(gate.authenticate(login.token()).is_ok());
+    /// assert!(gate.login(&Credentials::password("ada", "wrong"), &client).is_err_and(|e| e.is_denied()));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn login(&self, credentials: &Credentials, client: &Client) -> Result<Login> {
+        let engine = self.engine();
+        let password = credentials.password.expose();
+        if password.len() > MAX_PASSWORD_BYTES {
+            return Err(Error::invalid(
+                "password",
+                format!("has {} bytes; at most {MAX_PASSWORD_BYTES} are taken", password.len()),
+            ));
+        }
+        client.check()?;
+        let user = engine.user_to_log_in(&credentials.login)?;
+        let credential = match &user {
+            Some(user) => store::read::<CredentialRecord>(&*engine.store, &user.record.id)?,
+            None => None,
+        };
+        let phc = credential.as_ref().map(|credential| credential.record.phc.as_str());
+        let verified = engine.hasher.verify(password, phc)?;
+
+        let Some(user) = user else { return engine.refuse(None, &Refusal::UnknownName) };
+        let id = user.record.id;
+        let Some(credential) = credential else { return engine.refuse(Some(id), &Refusal::NoPassword) };
+        if !verified {
+            return engine.refuse(Some(id), &Refusal::WrongPassword);
+        }
+        match engine.open_session(id, &credential, client)? {
+            Ok(login) => Ok(login),
+            Err(refusal) => engine.refuse(Some(id), &refusal),
+        }
+    }
+}
+
+impl Engine {
+    /// A name that can not be one is as unknown as one that nobody has.
+    fn user_to_log_in(&self, login: &str) -> Result<Option<Stored<UserRecord>>> {
+        match text::canonical_login(login) {
+            Ok(canonical) => store::find(&*self.store, user::USER_BY_LOGIN, &store::index_prefix(&canonical)),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// The account is read again, after the hash that took milliseconds, and its row and the credential's are
+    /// expected unchanged by the commit: who was disabled meanwhile gets no session.
+    fn open_session(
+        &self,
+        user: UserId,
+        verified: &Stored<CredentialRecord>,
+        client: &Client,
+    ) -> Result<Result<Login, Refusal>> {
+        let (login, _) = self.write(Actor::User(user), |plan| {
+            let Some(account) = store::read::<UserRecord>(plan.store, &user)? else {
+                return Ok(Err(Refusal::UnknownName));
+            };
+            let credential = store::read::<CredentialRecord>(plan.store, &user)?;
+            if credential.is_none_or(|credential| credential.version != verified.version) {
+                return Ok(Err(Refusal::Changed));
+            }
+            if !account.record.status.is_active_at(plan.now) {
+                return Ok(Err(Refusal::NotActive(status_detail(&account.record))));
+            }
+            plan.batch.expect_unchanged(&account);
+            plan.batch.expect_unchanged(verified);
+            let (token, id, digest) = Token::mint(&*self.entropy)?;
+            let record = SessionRecord {
+                id,
+                user,
+                digest: digest.0,
+                generation: account.record.generation,
+                created: plan.now,
+                seen: plan.now,
+                idle_secs: self.limits.idle_secs,
+                expires: plan.now.saturating_add(self.limits.absolute),
+                device: client.device.clone(),
+                ip: client.ip,
+                user_agent: client.user_agent.clone(),
+            };
+            plan.batch.insert(&record)?;
+            let detail = client.ip.map(|ip| format!("from {ip}")).unwrap_or_default();
+            let entry = Entry::of(Subject::User(user)).and(Subject::Session(id)).detail(detail);
+            plan.record(AuditKind::LoginSuccess, entry)?;
+            Ok(Ok(Login { token, session: record.into() }))
+        })?;
+        Ok(login)
+    }
+
+    /// Writes down the true reason and answers the one that everybody gets.
+    fn refuse<T>(&self, user: Option<UserId>, refusal: &Refusal) -> Result<T> {
+        self.write(Actor::Anonymous, |plan| {
+            let entry = Entry { subject: user.map(Subject::User), object: None, detail: refusal.detail() };
+            plan.record_outcome(AuditKind::LoginFailure, Outcome::Denied, Actor::Anonymous, entry)
+        })?;
+        Err(Error::denied(Denial::Credentials))
+    }
+}

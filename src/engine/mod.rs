@@ -1,0 +1,222 @@
+//! The engine: the one write path (`write`), the one read path (`principal`, `view`), and what callers name.
+
+mod audit;
+mod bookkeeping;
+mod builder;
+mod ids;
+mod login;
+mod page;
+mod permissions;
+mod principal;
+mod roles;
+mod sessions;
+mod sweep;
+mod users;
+mod verify;
+mod view;
+mod write;
+
+pub use audit::{Audit, AuditHead};
+pub use builder::Builder;
+pub use login::{Credentials, Login};
+pub use page::{Cursor, Page, PageRequest};
+pub use permissions::Permissions;
+pub use principal::{Decision, Principal};
+pub use roles::Roles;
+pub use sessions::Sessions;
+pub use sweep::Maintenance;
+pub use users::Users;
+pub use verify::Verification;
+
+use crate::audit::Actor;
+use crate::clock::{Clock, Timestamp};
+use crate::crypto::PasswordHasher;
+use crate::error::Result;
+use crate::id::UserId;
+use crate::secret::Entropy;
+use crate::session::SessionLimits;
+use crate::store::{Change, Scan, Sink, Store, Table};
+use std::fmt;
+#[cfg(feature = "sled")]
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use view::View;
+
+/// Every table of a database.
+const TABLES: &[&[Table]] = &[
+    crate::user::TABLES,
+    crate::credential::TABLES,
+    crate::catalog::TABLES,
+    crate::role::TABLES,
+    crate::assignment::TABLES,
+    crate::session::TABLES,
+    crate::audit::TABLES,
+    bookkeeping::TABLES,
+];
+
+/// A handle to a database of users, roles, sessions and audit records.
+///
+/// It is `Send` and `Sync`, cheap to clone, and every method takes `&self`. The database closes with its last
+/// handle; [`close`](Self::close) does so at once and reports errors.
+#[derive(Clone)]
+pub struct Portcullis {
+    engine: Arc<Engine>,
+    actor: Actor,
+}
+
+impl fmt::Debug for Portcullis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Portcullis").field("actor", &self.actor).field("version", &self.engine.store.now()).finish_non_exhaustive()
+    }
+}
+
+impl Portcullis {
+    /// Opens the database in a directory with the default settings, and makes it if there is none.
+    ///
+    /// # Errors
+    /// As [`Builder::open`].
+    #[cfg(feature = "sled")]
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::builder().open(path)
+    }
+
+    /// A database in memory with the default settings, which ends with its last handle.
+    ///
+    /// # Errors
+    /// As [`Builder::in_memory`].
+    pub fn in_memory() -> Result<Self> {
+        Self::builder().in_memory()
+    }
+
+    /// Settings other than the defaults.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    fn of(engine: Engine) -> Self {
+        Self { engine: Arc::new(engine), actor: Actor::System }
+    }
+
+    /// The same database, with this user as the actor in the audit log and the giver of assignments. It does not
+    /// check what the user may do: that is for the caller to check first.
+    #[must_use]
+    pub fn acting_as(&self, user: UserId) -> Self {
+        Self { engine: Arc::clone(&self.engine), actor: Actor::User(user) }
+    }
+
+    /// User management.
+    #[must_use]
+    pub fn users(&self) -> Users<'_> {
+        Users { gate: self }
+    }
+
+    /// Roles, their hierarchy, and who holds them.
+    #[must_use]
+    pub fn roles(&self) -> Roles<'_> {
+        Roles { gate: self }
+    }
+
+    /// The catalogue of permissions.
+    #[must_use]
+    pub fn permissions(&self) -> Permissions<'_> {
+        Permissions { gate: self }
+    }
+
+    /// Sessions.
+    #[must_use]
+    pub fn sessions(&self) -> Sessions<'_> {
+        Sessions { gate: self }
+    }
+
+    /// The audit log.
+    #[must_use]
+    pub fn audit(&self) -> Audit<'_> {
+        Audit { gate: self }
+    }
+
+    /// Writes everything back and closes the database, for all handles: later calls answer
+    /// [`ErrorKind::Stopped`](crate::ErrorKind::Stopped) and no check allows anything.
+    ///
+    /// # Errors
+    /// The storage kinds. What was acknowledged is durable even then.
+    pub fn close(&self) -> Result<()> {
+        // Best effort: an idle deadline that is not written back comes early after the next open, never late.
+        let _ = self.engine.write_seen(usize::MAX);
+        self.engine.store.close()
+    }
+
+    /// How many password hashes this handle's database has computed since it was opened. A refused attempt that
+    /// should be cheap must not raise it.
+    #[must_use]
+    pub fn password_hashes_computed(&self) -> u64 {
+        self.engine.hasher.computed()
+    }
+
+    fn engine(&self) -> &Engine {
+        &self.engine
+    }
+}
+
+/// Everything that handles share.
+pub(crate) struct Engine {
+    store: Box<dyn Store>,
+    view: Arc<View>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    hasher: PasswordHasher,
+    user_ids: ids::UserIds,
+    limits: SessionLimits,
+    /// No time before this one is believed, so that a clock that jumps back lengthens no life.
+    floor: AtomicU64,
+}
+
+/// How far the clock may run ahead of the floor before a reader writes the floor again. A jump back is noticed to
+/// within this.
+const FLOOR_STEP_MILLIS: u64 = 1000;
+
+impl Engine {
+    fn start(
+        store: Box<dyn Store>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        hasher: PasswordHasher,
+        limits: SessionLimits,
+    ) -> Result<Self> {
+        let view = Arc::new(View::new());
+        load(&*store, &view)?;
+        store.watch(Arc::clone(&view) as Arc<dyn Sink>);
+        let user_ids = ids::UserIds::default();
+        let engine = Self { store, view, clock, entropy, hasher, user_ids, limits, floor: AtomicU64::new(0) };
+        engine.sweep_leftovers_quietly();
+        Ok(engine)
+    }
+
+    /// The time now, never earlier than about a second before a time that was seen before.
+    fn now(&self) -> Timestamp {
+        let now = self.clock.now().as_millis();
+        let floor = self.floor.load(Ordering::Relaxed);
+        // Written once a second at most, so that readers do not fight for the cache line.
+        if now > floor.saturating_add(FLOOR_STEP_MILLIS) {
+            self.floor.fetch_max(now, Ordering::Relaxed);
+        }
+        Timestamp::from_millis(now.max(floor))
+    }
+}
+
+/// Fills the view from the store, through the same function that follows commits.
+fn load(store: &dyn Store, view: &View) -> Result<()> {
+    for table in View::TABLES {
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let scan = Scan { prefix: &[], after: after.as_deref(), limit: 1024, descending: false };
+            let rows = store.scan(*table, &scan)?;
+            let Some(last) = rows.last() else { break };
+            after = Some(last.key.clone());
+            let changes: Vec<Change> =
+                rows.into_iter().map(|row| Change { table: *table, key: row.key, value: Some(row.value) }).collect();
+            view.apply(&changes)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,104 @@
+//! Listings, a page at a time.
+
+use crate::error::{Error, Result};
+use crate::store::Scan;
+use data_encoding::BASE64URL_NOPAD;
+use std::fmt;
+
+/// Most items on one page.
+const MAX_PAGE: usize = 1000;
+
+/// Where a listing goes on; opaque, and good for the same listing only.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Cursor(Vec<u8>);
+
+impl Cursor {
+    /// A text to put into a URL.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        BASE64URL_NOPAD.encode(&self.0)
+    }
+
+    /// The cursor in a text that [`to_text`](Self::to_text) made.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for any other text.
+    pub fn from_text(text: &str) -> Result<Self> {
+        let bytes = if text.len() <= 2048 { BASE64URL_NOPAD.decode(text.as_bytes()).ok() } else { None };
+        bytes.map(Self).ok_or_else(|| Error::invalid("cursor", "is not a cursor of a listing"))
+    }
+}
+
+impl fmt::Debug for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Cursor({})", self.to_text())
+    }
+}
+
+/// Which part of a listing to return.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct PageRequest {
+    limit: usize,
+    after: Option<Cursor>,
+    descending: bool,
+}
+
+impl PageRequest {
+    /// The first items, at most that many (1 to 1,000).
+    pub const fn first(limit: usize) -> Self {
+        Self { limit, after: None, descending: false }
+    }
+
+    /// Goes on behind the page that returned the cursor; `None` starts at the beginning.
+    pub fn after(mut self, cursor: Option<Cursor>) -> Self {
+        self.after = cursor;
+        self
+    }
+
+    /// From the end to the beginning: the newest first.
+    pub const fn descending(mut self) -> Self {
+        self.descending = true;
+        self
+    }
+
+    /// The rows of the listing, whose keys all start with the prefix.
+    pub(crate) fn scan<'a>(&'a self, prefix: &'a [u8]) -> Result<Scan<'a>> {
+        if !(1..=MAX_PAGE).contains(&self.limit) {
+            return Err(Error::invalid("limit", format!("is {}; a page has 1 to {MAX_PAGE} items", self.limit)));
+        }
+        let after = self.after.as_ref().map(|cursor| cursor.0.as_slice());
+        if after.is_some_and(|after| !after.starts_with(prefix)) {
+            return Err(Error::invalid("cursor", "belongs to another listing"));
+        }
+        Ok(Scan { prefix, after, limit: self.limit, descending: self.descending })
+    }
+}
+
+impl Default for PageRequest {
+    /// The first hundred.
+    fn default() -> Self {
+        Self::first(100)
+    }
+}
+
+/// Some items of a listing. Changes between two pages show in the later one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Page<T> {
+    /// The items, in the order of the listing.
+    pub items: Vec<T>,
+    /// Where to go on; `None` at the end.
+    pub next: Option<Cursor>,
+}
+
+impl<T> Page<T> {
+    pub(crate) fn new(items: Vec<T>, next: Option<Vec<u8>>) -> Self {
+        Self { items, next: next.map(Cursor) }
+    }
+
+    /// A page of something else in the same order; items for which there is nothing are left out.
+    pub(crate) fn filter_map<U>(self, convert: impl FnMut(T) -> Option<U>) -> Page<U> {
+        Page { items: self.items.into_iter().filter_map(convert).collect(), next: self.next }
+    }
+}

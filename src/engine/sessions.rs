@@ -1,0 +1,137 @@
+//! Sessions: list them, end them.
+
+use super::bookkeeping::Leftover;
+use super::page::{Page, PageRequest};
+use super::write::{Entry, Plan};
+use super::{Engine, Portcullis};
+use crate::audit::{AuditKind, Subject};
+use crate::clock::Timestamp;
+use crate::error::{Error, Result};
+use crate::id::{Key, SessionId, UserId};
+use crate::session::{SESSION_BY_EXPIRY, SESSION_BY_USER, Session, SessionRecord};
+use crate::store::{self, Stored, Table};
+use crate::user;
+
+/// Lists and revokes sessions; get it from [`Portcullis::sessions`].
+///
+/// A revoked session is refused by the very next check in every thread.
+#[derive(Clone, Copy, Debug)]
+pub struct Sessions<'g> {
+    pub(super) gate: &'g Portcullis,
+}
+
+impl Sessions<'_> {
+    /// The session of that number, if it is live.
+    ///
+    /// # Errors
+    /// `NotFound`; the storage kinds.
+    pub fn get(&self, id: SessionId) -> Result<Session> {
+        let engine = self.gate.engine();
+        let found = engine.live(read_session(engine, id)?);
+        found.ok_or_else(|| Error::not_found("session", id))
+    }
+
+    /// The live sessions of a user, by number.
+    ///
+    /// # Errors
+    /// `NotFound`; `InvalidInput` for a wrong page; the storage kinds.
+    pub fn of_user(&self, user: UserId, page: &PageRequest) -> Result<Page<Session>> {
+        user::read_user(&*self.gate.engine().store, user)?;
+        self.page_by(SESSION_BY_USER, &user.bytes(), page)
+    }
+
+    /// All live sessions, by the instant at which they end at the latest.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a wrong page; the storage kinds.
+    pub fn by_expiry(&self, page: &PageRequest) -> Result<Page<Session>> {
+        self.page_by(SESSION_BY_EXPIRY, &[], page)
+    }
+
+    fn page_by(&self, index: Table, prefix: &[u8], page: &PageRequest) -> Result<Page<Session>> {
+        let engine = self.gate.engine();
+        let (found, next) = store::page_by::<SessionRecord>(&*engine.store, index, &page.scan(prefix)?)?;
+        Ok(Page::new(found, next).filter_map(|found| engine.live(found)))
+    }
+
+    /// Ends one session.
+    ///
+    /// # Errors
+    /// `NotFound` where it has ended already; the storage kinds.
+    pub fn revoke(&self, id: SessionId) -> Result<()> {
+        let engine = self.gate.engine();
+        engine.write(self.gate.actor(), |plan| {
+            let old = read_session(engine, id)?;
+            plan.batch.remove(&old);
+            let entry = Entry::of(Subject::User(old.record.user)).and(Subject::Session(id));
+            plan.record(AuditKind::SessionRevoked, entry)
+        })?;
+        Ok(())
+    }
+
+    /// Ends every session of the user but this one.
+    ///
+    /// # Errors
+    /// `NotFound` where the session to keep is not live; the storage kinds.
+    pub fn revoke_others(&self, keep: SessionId) -> Result<()> {
+        let engine = self.gate.engine();
+        engine.write(self.gate.actor(), |plan| {
+            let kept = read_session(engine, keep)?;
+            if engine.live(kept.clone()).is_none() {
+                return Err(Error::not_found("session", keep));
+            }
+            let user = kept.record.user;
+            // The session moves to the new generation before the user does: readers that look in between find one
+            // that is not older than its user, so the kept session is live throughout.
+            let mut moved = kept.record.clone();
+            moved.generation = user::read_user(plan.store, user)?.record.generation.saturating_add(1);
+            plan.batch.replace(&kept, &moved)?;
+            stage_end_all(plan, user, Entry::of(Subject::User(user)).and(Subject::Session(keep)).detail("all but one"))
+        })?;
+        engine.sweep_leftovers_quietly();
+        Ok(())
+    }
+
+    /// Ends every session of a user: one small commit, however many there are.
+    ///
+    /// # Errors
+    /// `NotFound`; the storage kinds.
+    pub fn revoke_all(&self, user: UserId) -> Result<()> {
+        let engine = self.gate.engine();
+        engine.write(self.gate.actor(), |plan| {
+            stage_end_all(plan, user, Entry::of(Subject::User(user)).detail("all"))
+        })?;
+        engine.sweep_leftovers_quietly();
+        Ok(())
+    }
+}
+
+fn stage_end_all(plan: &mut Plan<'_>, user: UserId, entry: Entry) -> Result<()> {
+    user::stage_generation(plan.store, &mut plan.batch, user)?;
+    plan.leave(Leftover::Sessions(user))?;
+    plan.record(AuditKind::SessionsRevoked, entry)
+}
+
+fn read_session(engine: &Engine, id: SessionId) -> Result<Stored<SessionRecord>> {
+    store::read(&*engine.store, &id)?.ok_or_else(|| Error::not_found("session", id))
+}
+
+impl Engine {
+    /// The session as it is now, with the last-seen time of the view; `None` if it is dead.
+    fn live(&self, stored: Stored<SessionRecord>) -> Option<Session> {
+        let seen = self.view.session_seen(stored.record.id, self.now())?;
+        let mut session = Session::from(stored.record);
+        session.last_seen = session.last_seen.max(seen);
+        Some(session)
+    }
+
+    /// Stages the last-seen time of a session, if it is later than the stored one.
+    pub(super) fn stage_seen(&self, batch: &mut store::Batch, id: SessionId, seen: Timestamp) -> Result<()> {
+        let Some(old) = store::read::<SessionRecord>(&*self.store, &id)? else { return Ok(()) };
+        if seen > old.record.seen {
+            let new = SessionRecord { seen, ..old.record.clone() };
+            batch.replace(&old, &new)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,252 @@
+//! Removing what has no effect any more, and writing back what is kept in memory: in small batches, at any time.
+
+use super::bookkeeping::{LEFTOVER, Leftover, LeftoverRecord};
+use super::write::Entry;
+use super::{Engine, Portcullis};
+use crate::assignment::{ASSIGNMENT_BY_ROLE, AssignmentRecord};
+use crate::audit::{Actor, AuditKind};
+use crate::clock::Timestamp;
+use crate::credential::CredentialRecord;
+use crate::error::Result;
+use crate::id::{Key, RoleId, UserId};
+use crate::role::{self, GrantChunk, RoleRecord};
+use crate::session::{SESSION_BY_EXPIRY, SESSION_BY_USER, SessionRecord};
+use crate::store::{self, Batch, CommitError, Record, Scan, Stored, Table};
+use crate::user::{AttributesRecord, ContactRecord, UserRecord};
+
+/// Records that one batch removes or rewrites; each takes up to five operations.
+const BATCH: usize = 32;
+
+/// What one call of [`Portcullis::maintain`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Maintenance {
+    /// Sessions past their absolute end that were removed.
+    pub expired_sessions: usize,
+    /// Sessions whose last-seen time was written back.
+    pub seen_written: usize,
+    /// Rows of deleted users, roles, permissions and ended sessions that were removed.
+    pub leftovers: usize,
+    /// Whether there is more to do: call again.
+    pub more: bool,
+}
+
+impl Portcullis {
+    /// Does a bounded portion of housekeeping: removes expired sessions and rows of what was deleted, and writes
+    /// last-seen times back. Nothing depends on it for correctness. Call it from a timer, every minute or so: what a
+    /// crash can lose of last-seen times is what was seen since the last call, so that after a crash a session may
+    /// go idle that much early, never late.
+    ///
+    /// # Errors
+    /// The storage kinds.
+    pub fn maintain(&self, budget: usize) -> Result<Maintenance> {
+        let engine = self.engine();
+        let mut done = Maintenance::default();
+        done.leftovers = engine.sweep_leftovers(budget)?;
+        done.expired_sessions = engine.sweep_expired(budget)?;
+        done.seen_written = engine.write_seen(budget)?;
+        done.more = done.leftovers >= budget || done.expired_sessions >= budget || done.seen_written >= budget;
+        Ok(done)
+    }
+}
+
+impl Engine {
+    /// After a change that left something behind. The change itself is committed and acknowledged whatever happens
+    /// here: what is not swept now is swept by the next maintenance or open.
+    pub(super) fn sweep_leftovers_quietly(&self) {
+        let _ = self.sweep_leftovers(4096);
+    }
+
+    /// Sweeps for every marker, up to a budget of rows.
+    pub(super) fn sweep_leftovers(&self, budget: usize) -> Result<usize> {
+        let mut swept = 0;
+        let markers = self.slice::<LeftoverRecord>(LEFTOVER, &[], BATCH)?;
+        for marker in markers {
+            let (rows, finished) = self.sweep_one(marker.record.what, budget.saturating_sub(swept))?;
+            swept += rows;
+            if !finished {
+                return Ok(swept.max(budget));
+            }
+            let mut batch = Batch::new();
+            batch.remove(&marker);
+            self.commit_or_skip(batch)?;
+        }
+        Ok(swept)
+    }
+
+    /// Rows swept, and whether nothing is left.
+    fn sweep_one(&self, what: Leftover, budget: usize) -> Result<(usize, bool)> {
+        let mut rows = 0;
+        while rows < budget {
+            let batch = match what {
+                Leftover::User(user) => self.rows_of_user(user)?,
+                Leftover::Role(role) => self.rows_of_role(role)?,
+                Leftover::Sessions(user) => self.ended_sessions(user)?,
+                Leftover::Permission(permission) => {
+                    let mut batch = Batch::new();
+                    self.each::<GrantChunk>(|chunk| {
+                        if batch.operations() < BATCH * 2 {
+                            role::stage_drop_bit(&mut batch, chunk, permission)?;
+                        }
+                        Ok(())
+                    })?;
+                    batch
+                }
+            };
+            if batch.operations() == 0 {
+                return Ok((rows, true));
+            }
+            rows += batch.writes.len();
+            self.commit_or_skip(batch)?;
+        }
+        Ok((rows, false))
+    }
+
+    /// Some of what belonged to a deleted user.
+    fn rows_of_user(&self, user: UserId) -> Result<Batch> {
+        let (mut batch, prefix) = (Batch::new(), user.bytes());
+        for session in self.slice::<SessionRecord>(SESSION_BY_USER, &prefix, BATCH)? {
+            batch.remove(&session);
+        }
+        if batch.operations() > 0 {
+            return Ok(batch);
+        }
+        for assignment in self.slice::<AssignmentRecord>(AssignmentRecord::TABLE, &prefix, BATCH)? {
+            batch.remove(&assignment);
+        }
+        if batch.operations() > 0 {
+            return Ok(batch);
+        }
+        for contact in self.slice::<ContactRecord>(ContactRecord::TABLE, &prefix, BATCH)? {
+            batch.remove(&contact);
+        }
+        for attributes in self.slice::<AttributesRecord>(AttributesRecord::TABLE, &prefix, BATCH)? {
+            batch.remove(&attributes);
+        }
+        if let Some(credential) = store::read::<CredentialRecord>(&*self.store, &user)? {
+            batch.remove(&credential);
+        }
+        Ok(batch)
+    }
+
+    /// Some of what hung on a deleted role.
+    fn rows_of_role(&self, role: RoleId) -> Result<Batch> {
+        let (mut batch, prefix) = (Batch::new(), role.bytes());
+        for assignment in self.slice::<AssignmentRecord>(ASSIGNMENT_BY_ROLE, &prefix, BATCH)? {
+            batch.remove(&assignment);
+        }
+        if batch.operations() > 0 {
+            return Ok(batch);
+        }
+        for chunk in self.slice::<GrantChunk>(GrantChunk::TABLE, &prefix, BATCH)? {
+            batch.remove(&chunk);
+        }
+        self.each::<RoleRecord>(|heir| {
+            if heir.record.parents.contains(&role) && batch.operations() < BATCH * 3 {
+                role::stage_drop_parent(&mut batch, heir, role)?;
+            }
+            Ok(())
+        })?;
+        Ok(batch)
+    }
+
+    /// Some sessions that are of an older generation than their user.
+    fn ended_sessions(&self, user: UserId) -> Result<Batch> {
+        let mut batch = Batch::new();
+        let Some(account) = store::read::<UserRecord>(&*self.store, &user)? else { return Ok(batch) };
+        let prefix = user.bytes();
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let scan = Scan { prefix: &prefix, after: after.as_deref(), limit: BATCH, descending: false };
+            let (sessions, next) = store::page_by::<SessionRecord>(&*self.store, SESSION_BY_USER, &scan)?;
+            for session in sessions {
+                if session.record.generation < account.record.generation {
+                    batch.remove(&session);
+                }
+            }
+            if batch.operations() > 0 || next.is_none() {
+                return Ok(batch);
+            }
+            after = next;
+        }
+    }
+
+    /// Removes sessions whose absolute end has come, with one audit record a batch.
+    fn sweep_expired(&self, budget: usize) -> Result<usize> {
+        let mut removed = 0;
+        while removed < budget {
+            let (count, _) = self.write(Actor::System, |plan| {
+                let scan = Scan { limit: BATCH.min(budget - removed), ..Scan::default() };
+                let (sessions, _) = store::page_by::<SessionRecord>(plan.store, SESSION_BY_EXPIRY, &scan)?;
+                let mut count = 0;
+                for session in sessions.iter().take_while(|session| session.record.expires <= plan.now) {
+                    plan.batch.remove(session);
+                    count += 1;
+                }
+                if count > 0 {
+                    let entry = Entry::default().detail(format!("{count} sessions past their end"));
+                    plan.record(AuditKind::SessionExpired, entry)?;
+                }
+                Ok(count)
+            })?;
+            if count == 0 {
+                break;
+            }
+            removed += count;
+        }
+        Ok(removed)
+    }
+
+    /// Writes last-seen times back, several sessions to a commit.
+    pub(super) fn write_seen(&self, budget: usize) -> Result<usize> {
+        let mut written = 0;
+        while written < budget {
+            let seen: Vec<(_, Timestamp)> = self.view.take_seen(BATCH.min(budget - written));
+            if seen.is_empty() {
+                break;
+            }
+            let mut batch = Batch::new();
+            for (session, at) in &seen {
+                self.stage_seen(&mut batch, *session, *at)?;
+            }
+            written += seen.len();
+            self.commit_or_skip(batch)?;
+        }
+        Ok(written)
+    }
+
+    /// A conflict here means that somebody else changed or removed one of the rows: the next portion reads again.
+    fn commit_or_skip(&self, batch: Batch) -> Result<()> {
+        if batch.operations() == 0 {
+            return Ok(());
+        }
+        match self.store.commit(batch) {
+            Ok(_) | Err(CommitError::Conflict) => Ok(()),
+            Err(CommitError::Failed(error)) => Err(error),
+        }
+    }
+
+    fn slice<R: Record>(&self, table: Table, prefix: &[u8], limit: usize) -> Result<Vec<Stored<R>>> {
+        let scan = Scan { prefix, limit, ..Scan::default() };
+        let (records, _) = if table == R::TABLE {
+            store::page(&*self.store, &scan)?
+        } else {
+            store::page_by(&*self.store, table, &scan)?
+        };
+        Ok(records)
+    }
+
+    /// Every record of a type, in pages.
+    pub(super) fn each<R: Record>(&self, mut visit: impl FnMut(&Stored<R>) -> Result<()>) -> Result<()> {
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let scan = Scan { prefix: &[], after: after.as_deref(), limit: 1024, descending: false };
+            let (records, next) = store::page::<R>(&*self.store, &scan)?;
+            records.iter().try_for_each(&mut visit)?;
+            if next.is_none() {
+                return Ok(());
+            }
+            after = next;
+        }
+    }
+}

@@ -1,0 +1,334 @@
+//! User management.
+
+use super::bookkeeping::Leftover;
+use super::page::{Page, PageRequest};
+use super::write::{Entry, Plan};
+use super::Portcullis;
+use crate::audit::{Actor, AuditKind, Subject};
+use crate::credential;
+use crate::error::{Error, Result};
+use crate::id::{ContactId, Key, UserId};
+use crate::store;
+use crate::text;
+use crate::user::{
+    self, Attributes, AttributesRecord, Contact, ContactRecord, NewContact, NewUser, Section, Status, StatusKind, User,
+    UserChange, UserRecord,
+};
+
+/// Users that share one commit in a bulk load.
+const BULK: usize = 8;
+
+/// Creates, finds, changes and deletes users; get it from [`Portcullis::users`].
+///
+/// ```
+/// # fn main() -> portcullis::Result<()> {
+/// use portcullis::{NewUser, Portcullis, UserChange};
+/// let gate = Portcullis::in_memory()?;
+/// let ada = gate.users().create(NewUser::new("Ada").email("ada@example.org").profile("team", "engines"))?;
+/// assert_eq!(gate.users().find("ADA")?, Some(ada.clone()));
+/// let renamed = gate.users().update(ada.id, UserChange::new().expect(ada.stamp).login("countess"))?;
+/// assert_eq!(renamed.login, "countess");
+/// // The stamp is from before the rename, so this change is refused.
+/// assert!(gate.users().update(ada.id, UserChange::new().expect(ada.stamp).login("x")).is_err_and(|e| e.is_conflict()));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Users<'g> {
+    pub(super) gate: &'g Portcullis,
+}
+
+impl Users<'_> {
+    /// Creates a user.
+    ///
+    /// # Errors
+    /// `InvalidInput` names the field that breaks a rule; `AlreadyExists` where the login name is taken;
+    /// `LimitExceeded` for too many or too long details; `Busy` where no password hash could be computed in time;
+    /// the storage kinds.
+    pub fn create(&self, new: NewUser) -> Result<User> {
+        let mut users = self.create_many([new])?;
+        users.pop().ok_or_else(|| Error::damaged("a created user was not returned"))
+    }
+
+    /// Creates many users, several to a commit. Each user is created whole or not at all; at the first error the
+    /// users before it, by eights, stay.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create).
+    pub fn create_many(&self, new: impl IntoIterator<Item = NewUser>) -> Result<Vec<User>> {
+        let engine = self.gate.engine();
+        let mut created = Vec::new();
+        let mut new = new.into_iter();
+        loop {
+            let group: Vec<NewUser> = new.by_ref().take(BULK).collect();
+            if group.is_empty() {
+                return Ok(created);
+            }
+            // Everything that can be refused is refused before a password hash is paid for.
+            let mut trial = store::Batch::new();
+            for user in &group {
+                user::stage_create(&*engine.store, &mut trial, UserId::from_number(0), user, engine.now())?;
+                if let Some(password) = &user.password {
+                    credential::check_password(password.expose())?;
+                }
+            }
+            let mut hashes = Vec::with_capacity(group.len());
+            for user in &group {
+                let password = user.password.as_ref();
+                hashes.push(password.map(|password| engine.hasher.hash(password.expose())).transpose()?);
+            }
+            let ids = group.iter().map(|_| engine.user_ids.next(&*engine.store)).collect::<Result<Vec<_>>>()?;
+            let (records, stamp) = engine.write(self.gate.actor(), |plan| {
+                let mut records = Vec::with_capacity(group.len());
+                for ((user, phc), id) in group.iter().zip(&hashes).zip(&ids) {
+                    let record = user::stage_create(plan.store, &mut plan.batch, *id, user, plan.now)?;
+                    if records.iter().any(|earlier: &UserRecord| earlier.canonical == record.canonical) {
+                        return Err(Error::exists("login", format!("\"{}\" is given twice", user.login)));
+                    }
+                    if let Some(phc) = phc {
+                        credential::stage_password(plan.store, &mut plan.batch, *id, phc, plan.now)?;
+                    }
+                    plan.record(AuditKind::UserCreated, Entry::of(Subject::User(*id)).detail(record.login.as_str()))?;
+                    records.push(record);
+                }
+                Ok(records)
+            })?;
+            created.extend(records.into_iter().map(|record| record.public(stamp)));
+        }
+    }
+
+    /// The user of that number.
+    ///
+    /// # Errors
+    /// `NotFound`; the storage kinds.
+    pub fn get(&self, id: UserId) -> Result<User> {
+        user::read_user(&*self.gate.engine().store, id).map(User::from)
+    }
+
+    /// The user of that login name, in whatever case it is written.
+    ///
+    /// # Errors
+    /// `InvalidInput` for what can not be a login name; the storage kinds.
+    pub fn find(&self, login: &str) -> Result<Option<User>> {
+        let key = store::index_prefix(&text::canonical_login(login)?);
+        Ok(store::find::<UserRecord>(&*self.gate.engine().store, user::USER_BY_LOGIN, &key)?.map(User::from))
+    }
+
+    /// Users who gave that e-mail address, in whatever case, verified or not.
+    ///
+    /// # Errors
+    /// `InvalidInput` for what is no e-mail address or a wrong page; the storage kinds.
+    pub fn by_email(&self, address: &str, page: &PageRequest) -> Result<Page<User>> {
+        let store = &*self.gate.engine().store;
+        let prefix = store::index_prefix(&text::canonical_email(address)?);
+        let (contacts, next) =
+            store::page_by::<ContactRecord>(store, user::USER_CONTACT_BY_EMAIL, &page.scan(&prefix)?)?;
+        let mut users: Vec<User> = Vec::with_capacity(contacts.len());
+        for contact in contacts {
+            let id = contact.record.user;
+            // A user may have the address twice; a deleted one may have a contact that is not swept yet.
+            if users.last().is_none_or(|last| last.id != id) {
+                users.extend(store::read::<UserRecord>(store, &id)?.map(User::from));
+            }
+        }
+        Ok(Page::new(users, next))
+    }
+
+    /// Users in a state, by number. A lock whose time is over still lists as locked until somebody changes it.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a wrong page; the storage kinds.
+    pub fn by_status(&self, status: StatusKind, page: &PageRequest) -> Result<Page<User>> {
+        self.page_by(user::USER_BY_STATUS, &status.number().bytes(), page)
+    }
+
+    /// All users, by the time they were created.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a wrong page; the storage kinds.
+    pub fn list(&self, page: &PageRequest) -> Result<Page<User>> {
+        self.page_by(user::USER_BY_CREATION, &[], page)
+    }
+
+    fn page_by(&self, index: store::Table, prefix: &[u8], page: &PageRequest) -> Result<Page<User>> {
+        let (users, next) =
+            store::page_by::<UserRecord>(&*self.gate.engine().store, index, &page.scan(prefix)?)?;
+        Ok(Page::new(users.into_iter().map(User::from).collect(), next))
+    }
+
+    /// Changes the login name, profile or preferences.
+    ///
+    /// # Errors
+    /// `NotFound`; `Conflict` where the expected stamp is not the present one; `AlreadyExists` where the new name is
+    /// taken; `InvalidInput` or `LimitExceeded` names the field; the storage kinds.
+    pub fn update(&self, id: UserId, change: UserChange) -> Result<User> {
+        let fields: Vec<&str> = [
+            change.login.as_ref().map(|_| "login"),
+            change.profile.as_ref().map(|_| "profile"),
+            change.preferences.as_ref().map(|_| "preferences"),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        let fields = fields.join(", ");
+        self.change(AuditKind::UserUpdated, id, &fields, |plan| {
+            user::stage_change(plan.store, &mut plan.batch, id, &change, plan.now)
+        })
+    }
+
+    /// Sets the status. Leaving the active state ends every session of the user for good, at the very next check.
+    ///
+    /// # Errors
+    /// `NotFound`; `InvalidInput` for a reason or an end that breaks a rule; the storage kinds.
+    pub fn set_status(&self, id: UserId, status: Status) -> Result<User> {
+        let detail = match &status.reason {
+            Some(reason) => format!("{:?}: {reason}", status.kind),
+            None => format!("{:?}", status.kind),
+        };
+        let user = self.change(AuditKind::UserStatusChanged, id, &detail, |plan| {
+            let record = user::stage_status(plan.store, &mut plan.batch, id, &status, plan.now)?;
+            if !status.is_active_at(plan.now) {
+                plan.leave(Leftover::Sessions(id))?;
+            }
+            Ok(record)
+        })?;
+        self.gate.engine().sweep_leftovers_quietly();
+        Ok(user)
+    }
+
+    fn change(
+        &self,
+        kind: AuditKind,
+        id: UserId,
+        detail: &str,
+        mut stage: impl FnMut(&mut Plan<'_>) -> Result<UserRecord>,
+    ) -> Result<User> {
+        let (record, stamp) = self.gate.engine().write(self.gate.actor(), |plan| {
+            let record = stage(plan)?;
+            plan.record(kind, Entry::of(Subject::User(id)).detail(detail))?;
+            Ok(record)
+        })?;
+        Ok(record.public(stamp))
+    }
+
+    /// Sets the password, the first one or another, and ends every session of the user.
+    ///
+    /// # Errors
+    /// `NotFound`; `InvalidInput` for a password that is too short or too long; `Busy`; the storage kinds.
+    pub fn set_password(&self, id: UserId, password: &str) -> Result<()> {
+        let engine = self.gate.engine();
+        credential::check_password(password)?;
+        user::read_user(&*engine.store, id)?;
+        let phc = engine.hasher.hash(password)?;
+        self.change(AuditKind::PasswordChange, id, "", |plan| {
+            let record = user::stage_generation(plan.store, &mut plan.batch, id)?;
+            credential::stage_password(plan.store, &mut plan.batch, id, &phc, plan.now)?;
+            plan.leave(Leftover::Sessions(id))?;
+            Ok(record)
+        })?;
+        engine.sweep_leftovers_quietly();
+        Ok(())
+    }
+
+    /// The user's profile; empty if nothing was ever set.
+    ///
+    /// # Errors
+    /// `NotFound`; the storage kinds.
+    pub fn profile(&self, id: UserId) -> Result<Attributes> {
+        self.attributes(id, Section::Profile)
+    }
+
+    /// The user's preferences; empty if nothing was ever set.
+    ///
+    /// # Errors
+    /// `NotFound`; the storage kinds.
+    pub fn preferences(&self, id: UserId) -> Result<Attributes> {
+        self.attributes(id, Section::Preferences)
+    }
+
+    fn attributes(&self, id: UserId, section: Section) -> Result<Attributes> {
+        let store = &*self.gate.engine().store;
+        user::read_user(store, id)?;
+        let found = store::read::<AttributesRecord>(store, &(id, section as u8))?;
+        Ok(found.map(|found| found.record.values).unwrap_or_default())
+    }
+
+    /// Adds a contact detail.
+    ///
+    /// # Errors
+    /// `NotFound`; `InvalidInput` names the field that breaks a rule; the storage kinds.
+    pub fn add_contact(&self, id: UserId, contact: &NewContact) -> Result<Contact> {
+        self.contact_change(id, "contact added", |plan| {
+            user::stage_contact(plan.store, &mut plan.batch, id, contact, plan.now)
+        })
+    }
+
+    /// Notes that the user has proved to hold a contact, as of now.
+    ///
+    /// # Errors
+    /// `NotFound`; the storage kinds.
+    pub fn verify_contact(&self, id: UserId, contact: ContactId) -> Result<Contact> {
+        self.contact_change(id, "contact verified", |plan| {
+            user::stage_contact_verified(plan.store, &mut plan.batch, id, contact, plan.now)
+        })
+    }
+
+    /// Removes a contact detail and returns it.
+    ///
+    /// # Errors
+    /// `NotFound`; the storage kinds.
+    pub fn remove_contact(&self, id: UserId, contact: ContactId) -> Result<Contact> {
+        self.contact_change(id, "contact removed", |plan| {
+            user::stage_remove_contact(plan.store, &mut plan.batch, id, contact, plan.now)
+        })
+    }
+
+    fn contact_change(
+        &self,
+        id: UserId,
+        what: &str,
+        mut stage: impl FnMut(&mut Plan<'_>) -> Result<ContactRecord>,
+    ) -> Result<Contact> {
+        let (record, _) = self.gate.engine().write(self.gate.actor(), |plan| {
+            let record = stage(plan)?;
+            let detail = format!("{what}: {}", record.id);
+            plan.record(AuditKind::UserUpdated, Entry::of(Subject::User(id)).detail(detail))?;
+            Ok(record)
+        })?;
+        Ok(record.into())
+    }
+
+    /// The user's contact details, in the order they were added.
+    ///
+    /// # Errors
+    /// `NotFound`; `InvalidInput` for a wrong page; the storage kinds.
+    pub fn contacts(&self, id: UserId, page: &PageRequest) -> Result<Page<Contact>> {
+        let store = &*self.gate.engine().store;
+        user::read_user(store, id)?;
+        let (contacts, next) = store::page::<ContactRecord>(store, &page.scan(&id.bytes())?)?;
+        Ok(Page::new(contacts.into_iter().map(|contact| contact.record.into()).collect(), next))
+    }
+
+    /// Deletes a user: sessions, roles and login end at the very next check, and the name is free again. The number
+    /// is never reused, and the audit log keeps what the user did.
+    ///
+    /// # Errors
+    /// `NotFound`; the storage kinds.
+    pub fn delete(&self, id: UserId) -> Result<()> {
+        let engine = self.gate.engine();
+        engine.write(self.gate.actor(), |plan| {
+            let old = user::read_user(plan.store, id)?;
+            plan.batch.remove(&old);
+            plan.leave(Leftover::User(id))?;
+            plan.record(AuditKind::UserDeleted, Entry::of(Subject::User(id)).detail(old.record.login.as_str()))
+        })?;
+        engine.sweep_leftovers_quietly();
+        Ok(())
+    }
+}
+
+impl Portcullis {
+    pub(super) fn actor(&self) -> Actor {
+        self.actor
+    }
+}

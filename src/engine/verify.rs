@@ -1,0 +1,222 @@
+//! `verify`: the whole database against itself, and the read model against the database.
+
+use super::bookkeeping::{LeftoverRecord, SequenceRecord};
+use super::{Engine, Portcullis};
+use crate::assignment::AssignmentRecord;
+use crate::audit::{self, AUDIT};
+use crate::catalog::PermissionRecord;
+use crate::credential::CredentialRecord;
+use crate::error::Result;
+use crate::id::{Key, RoleId, UserId};
+use crate::role::{GrantChunk, HierarchyRecord, RoleRecord};
+use crate::session::SessionRecord;
+use crate::store::{self, Head, Kind, Record, Scan, Table};
+use crate::user::{AttributesRecord, ContactRecord, UserRecord};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// Most problems that are told one by one.
+const MOST_TOLD: usize = 100;
+
+/// What [`Portcullis::verify`] found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Verification {
+    /// Records that were read, without index rows and audit records.
+    pub records: u64,
+    /// Index rows that were checked.
+    pub index_rows: u64,
+    /// Audit records whose chain was recomputed.
+    pub audit_records: u64,
+    /// What is wrong, in words; the first hundred.
+    pub problems: Vec<String>,
+    /// How many things are wrong in all.
+    pub problem_count: u64,
+}
+
+impl Verification {
+    /// True if nothing is wrong.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.problem_count == 0
+    }
+
+    fn problem(&mut self, what: impl fmt::Display) {
+        self.problem_count += 1;
+        if self.problems.len() < MOST_TOLD {
+            self.problems.push(what.to_string());
+        }
+    }
+}
+
+impl Portcullis {
+    /// Checks the database: that every record decodes and stands under its own key, that index rows and records
+    /// agree in both directions, that the audit log has no gap and its chain ends in the head, and that the read
+    /// model says of every user and session what the records say.
+    ///
+    /// It reads everything, so it takes seconds on a large database. Changes by others while it runs can show as
+    /// problems that are none: run it on a quiet database, or again.
+    ///
+    /// # Errors
+    /// The storage kinds; what is wrong with the content is in the result and no error.
+    pub fn verify(&self) -> Result<Verification> {
+        let engine = self.engine();
+        let mut found = Verification::default();
+        engine.verify_table::<UserRecord>(&mut found)?;
+        engine.verify_table::<ContactRecord>(&mut found)?;
+        engine.verify_table::<AttributesRecord>(&mut found)?;
+        engine.verify_table::<CredentialRecord>(&mut found)?;
+        engine.verify_table::<PermissionRecord>(&mut found)?;
+        engine.verify_table::<RoleRecord>(&mut found)?;
+        engine.verify_table::<GrantChunk>(&mut found)?;
+        engine.verify_table::<HierarchyRecord>(&mut found)?;
+        engine.verify_table::<AssignmentRecord>(&mut found)?;
+        engine.verify_table::<SessionRecord>(&mut found)?;
+        engine.verify_table::<SequenceRecord>(&mut found)?;
+        engine.verify_table::<LeftoverRecord>(&mut found)?;
+        engine.verify_audit(&mut found)?;
+        if found.is_sound() {
+            engine.verify_view(&mut found)?;
+        }
+        Ok(found)
+    }
+}
+
+impl Engine {
+    /// Records against their index rows, both ways: each key of each record has its row, and there are no more rows
+    /// than that.
+    fn verify_table<R: Record>(&self, found: &mut Verification) -> Result<()> {
+        let name = R::TABLE.name;
+        let mut due: BTreeMap<Table, u64> = R::INDEXES.iter().map(|index| (index.table, 0)).collect();
+        self.rows(R::TABLE, |row| {
+            found.records += 1;
+            let record: R = match store::decode(&row.value) {
+                Ok(record) => record,
+                Err(error) => {
+                    found.problem(format_args!("{name}: {error}"));
+                    return Ok(());
+                }
+            };
+            if record.key().bytes() != row.key {
+                found.problem(format_args!("{name}: a record stands under another key than its own"));
+            }
+            for index in R::INDEXES {
+                for mut key in index.keys(&record) {
+                    if index.kind == Kind::Many {
+                        key.extend_from_slice(&row.key);
+                    }
+                    *due.entry(index.table).or_default() += 1;
+                    if self.store.get(index.table, &key)?.is_none_or(|entry| entry.value != row.key) {
+                        found.problem(format_args!("{}: a {name} record has no row, or another's", index.table.name));
+                    }
+                }
+            }
+            Ok(())
+        })?;
+        for (table, due) in due {
+            let mut rows = 0;
+            self.rows(table, |_| {
+                rows += 1;
+                Ok(())
+            })?;
+            found.index_rows += rows;
+            if rows != due {
+                found.problem(format_args!("{}: {rows} rows where {due} are due", table.name));
+            }
+        }
+        Ok(())
+    }
+
+    fn verify_audit(&self, found: &mut Verification) -> Result<()> {
+        let due = self.store.head();
+        let mut head = Head::default();
+        let mut indexed: BTreeMap<Table, u64> = audit::TABLES.iter().map(|table| (*table, 0)).collect();
+        self.rows(AUDIT, |row| {
+            if head.length == due.length {
+                return Ok(()); // written after this check began
+            }
+            if row.key != head.length.bytes() {
+                found.problem(format_args!("audit: record {} is missing", head.length));
+            }
+            head = head.extend(&row.value);
+            found.audit_records += 1;
+            match audit::decode(&row.key, &row.value) {
+                Ok((record, body)) => {
+                    for (table, mut key) in body.index_keys() {
+                        key.extend_from_slice(&row.key);
+                        *indexed.entry(table).or_default() += 1;
+                        if self.store.get(table, &key)?.is_none_or(|entry| entry.value != row.key) {
+                            found.problem(format_args!("{}: record {} has no row", table.name, record.sequence));
+                        }
+                    }
+                }
+                Err(error) => found.problem(format_args!("audit: {error}")),
+            }
+            Ok(())
+        })?;
+        if head != due {
+            found.problem(format_args!(
+                "audit: the chain over {} records does not end in the head of {}",
+                head.length, due.length
+            ));
+        }
+        for (table, due) in indexed.into_iter().filter(|(table, _)| *table != AUDIT) {
+            let mut rows = 0;
+            self.rows(table, |_| {
+                rows += 1;
+                Ok(())
+            })?;
+            found.index_rows += rows;
+            if rows != due {
+                found.problem(format_args!("{}: {rows} rows where {due} are due", table.name));
+            }
+        }
+        Ok(())
+    }
+
+    /// The read model against the records: users, the roles each holds, sessions. Sweeping leaves rows behind for a
+    /// moment that belong to nobody; those have no effect and are not compared.
+    fn verify_view(&self, found: &mut Verification) -> Result<()> {
+        let mut roles: BTreeMap<UserId, Vec<RoleId>> = BTreeMap::new();
+        self.each::<AssignmentRecord>(|assignment| {
+            roles.entry(assignment.record.user).or_default().push(assignment.record.role);
+            Ok(())
+        })?;
+        let mut users = 0;
+        self.each::<UserRecord>(|user| {
+            users += 1;
+            let id = user.record.id;
+            let held = roles.remove(&id).unwrap_or_default();
+            if !self.view.agrees_on_user(&user.record, &held) {
+                found.problem(format_args!("view: {id} is not as its record says"));
+            }
+            Ok(())
+        })?;
+        if self.view.users() != users {
+            found.problem(format_args!("view: {} users where {users} are due", self.view.users()));
+        }
+        let mut sessions = 0;
+        self.each::<SessionRecord>(|session| {
+            sessions += 1;
+            if !self.view.agrees_on_session(&session.record) {
+                found.problem(format_args!("view: {} is not as its record says", session.record.id));
+            }
+            Ok(())
+        })?;
+        if self.view.sessions() != sessions {
+            found.problem(format_args!("view: {} sessions where {sessions} are due", self.view.sessions()));
+        }
+        Ok(())
+    }
+
+    fn rows(&self, table: Table, mut visit: impl FnMut(&store::Row) -> Result<()>) -> Result<()> {
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let scan = Scan { prefix: &[], after: after.as_deref(), limit: 1024, descending: false };
+            let rows = self.store.scan(table, &scan)?;
+            let Some(last) = rows.last() else { return Ok(()) };
+            after = Some(last.key.clone());
+            rows.iter().try_for_each(&mut visit)?;
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Hooks for whoever examines portcullis or tests an application that links it. Behind the feature `testing`; a
+//! release build of an application leaves it off.
+
+use crate::clock::{Clock, Timestamp};
+use crate::error::{Error, ErrorKind, Result};
+use crate::secret::Entropy;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+pub use crate::store::{FaultPoint, Faults};
+
+/// A clock that stands still until it is moved; clones share one time.
+///
+/// ```
+/// # fn main() -> portcullis::Result<()> {
+/// use portcullis::testing::ManualClock;
+/// use portcullis::{Client, Credentials, NewUser, Portcullis};
+/// use std::time::Duration;
+/// let clock = ManualClock::new();
+/// let gate = Portcullis::builder().clock(clock.clone()).danger_fast_password_hashes().in_memory()?;
+/// gate.users().create(NewUser::new("ada").password("correct horse battery staple"))?;
+/// let login = gate.login(&Credentials::password("ada", "correct horse battery staple"), &Client::new())?;
+/// clock.advance(Duration::from_secs(3600)); // the idle limit
+/// assert!(gate.authenticate(login.token()).is_err_and(|e| e.is_denied()));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct ManualClock(Arc<AtomicU64>);
+
+impl ManualClock {
+    /// A clock at 2026-01-01T00:00:00Z.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Arc::new(AtomicU64::new(1_767_225_600_000)))
+    }
+
+    /// Moves on.
+    pub fn advance(&self, span: Duration) {
+        let millis = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        self.0.fetch_add(millis, Ordering::SeqCst);
+    }
+
+    /// Jumps, also back.
+    pub fn set(&self, time: Timestamp) {
+        self.0.store(time.as_millis(), Ordering::SeqCst);
+    }
+}
+
+impl Default for ManualClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.load(Ordering::SeqCst))
+    }
+}
+
+/// Random bytes that a seed determines, through BLAKE3; it can be told to fail. Never for production.
+#[derive(Clone, Debug)]
+pub struct SeededEntropy(Arc<Mutex<Seeded>>);
+
+#[derive(Debug)]
+struct Seeded {
+    seed: u64,
+    drawn: u64,
+    broken: bool,
+}
+
+impl SeededEntropy {
+    /// A generator whose output the seed determines.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self(Arc::new(Mutex::new(Seeded { seed, drawn: 0, broken: false })))
+    }
+
+    /// From now on the generator fails, or works again.
+    pub fn set_broken(&self, broken: bool) {
+        self.0.lock().broken = broken;
+    }
+}
+
+impl Entropy for SeededEntropy {
+    fn fill(&self, buffer: &mut [u8]) -> Result<()> {
+        let mut state = self.0.lock();
+        if state.broken {
+            return Err(Error::new(ErrorKind::Storage, "the random generator was told to fail"));
+        }
+        state.drawn += 1;
+        let mut hasher = blake3::Hasher::new_derive_key("portcullis 2026 seeded entropy for tests");
+        hasher.update(&state.seed.to_le_bytes()).update(&state.drawn.to_le_bytes());
+        hasher.finalize_xof().fill(buffer);
+        Ok(())
+    }
+}
+
+/// Feeds bytes to the decoder of every stored record. For fuzzing: whatever the bytes are, each decoder answers with
+/// a record or an error. Returns how many of them took the bytes for a record of theirs.
+#[must_use]
+pub fn decode_as_every_record(bytes: &[u8]) -> usize {
+    crate::engine::decode_as_every_record(bytes)
+}
