@@ -13,3 +13,9 @@ pub use error::{Denial, Error, ErrorKind, Result};
 pub use id::{ContactId, RoleId, SessionId, UserId};
 pub use permission::{Permission, PermissionSet};
 pub use secret::{Entropy, SystemEntropy};
+
+/// What tests of portcullis, and of what links it, may reach into.
+#[cfg(feature = "testing")]
+pub mod testing {
+    pub use crate::store::{FaultPoint, Faults};
+}
