@@ -1,12 +1,13 @@
 //! The in-memory backend: the whole contract but durability, for tests and for what need not outlive the process.
 
 use super::{
-    Append, Batch, Change, CommitError, Expect, Head, MAX_OPERATIONS, MAX_VALUE, Result, Row, Scan, Sink,
-    Store, Table, Version,
+    Batch, Change, CommitError, FaultPoint, Faults, Head, Result, Row, Scan, Sink, Store, Table, Version,
+    plan,
 };
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::{Arc, OnceLock};
 
 type Rows = BTreeMap<Vec<u8>, (Version, Vec<u8>)>;
@@ -23,58 +24,34 @@ struct State {
 pub(crate) struct MemoryStore {
     state: RwLock<State>,
     /// Held over a whole commit, so that the sink hears of commits in their order while readers go on.
-    commits: Mutex<Option<String>>,
+    commits: Mutex<()>,
+    /// Why the store stopped; set once.
+    stopped: OnceLock<String>,
     sink: OnceLock<Arc<dyn Sink>>,
+    faults: Faults,
 }
 
 impl MemoryStore {
     pub(crate) fn new() -> Self {
         Self::default()
     }
-}
 
-/// The size rules that every backend holds.
-pub(super) fn check_size(batch: &Batch) -> Result<()> {
-    let operations = batch.operations();
-    if operations > MAX_OPERATIONS {
-        return Err(Error::limit(
-            "batch",
-            format!("one change may touch {MAX_OPERATIONS} rows and this one touches {operations}; split it"),
-        ));
+    /// A store whose commits fail where the plan says so.
+    pub(crate) fn with_faults(faults: Faults) -> Self {
+        Self { faults, ..Self::default() }
     }
-    let bodies = batch.appends.iter().map(|append| (append.log, &append.body));
-    let values = batch.writes.iter().filter_map(|write| Some((write.table, write.value.as_ref()?)));
-    for (table, value) in values.chain(bodies) {
-        if value.len() > MAX_VALUE {
-            return Err(Error::limit(
-                table.name,
-                format!("a row may have {MAX_VALUE} bytes and this one has {}", value.len()),
-            ));
+
+    fn running(&self) -> Result<()> {
+        self.stopped.get().map_or(Ok(()), |why| Err(Error::stopped(why)))
+    }
+
+    fn stop(&self, why: &str) {
+        if self.stopped.set(why.to_owned()).is_ok()
+            && let Some(sink) = self.sink.get()
+        {
+            sink.stop(why);
         }
     }
-    Ok(())
-}
-
-/// Whether an expectation holds for a row of this version, or for no row.
-pub(super) fn holds(expect: Expect, found: Option<Version>) -> bool {
-    match expect {
-        Expect::Absent => found.is_none(),
-        Expect::Present => found.is_some(),
-        Expect::At(version) => found == Some(version),
-    }
-}
-
-/// The rows that an append comes to, now that its sequence number is known, and the head after it.
-pub(super) fn appended(append: Append, head: Head) -> (Vec<Change>, Head) {
-    let sequence = head.length.to_be_bytes();
-    let head = head.extend(&append.body);
-    let indexes = append.indexes.into_iter().map(|(table, mut key)| {
-        key.extend_from_slice(&sequence);
-        Change { table, key, value: Some(sequence.to_vec()) }
-    });
-    let mut rows: Vec<Change> = indexes.collect();
-    rows.push(Change { table: append.log, key: sequence.to_vec(), value: Some(append.body) });
-    (rows, head)
 }
 
 impl State {
@@ -93,12 +70,14 @@ impl State {
 
 impl Store for MemoryStore {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Row>> {
+        self.running()?;
         let state = self.state.read();
         let found = state.tables.get(&table).and_then(|rows| rows.get(key));
         Ok(found.map(|(version, value)| Row { key: key.to_vec(), version: *version, value: value.clone() }))
     }
 
     fn scan(&self, table: Table, scan: &Scan<'_>) -> Result<Vec<Row>> {
+        self.running()?;
         let state = self.state.read();
         let Some(rows) = state.tables.get(&table) else { return Ok(Vec::new()) };
         let row = |(key, (version, value)): (&Vec<u8>, &(Version, Vec<u8>))| Row {
@@ -116,41 +95,35 @@ impl Store for MemoryStore {
     }
 
     fn commit(&self, batch: Batch) -> Result<Version, CommitError> {
-        check_size(&batch)?;
-        let mut stopped = self.commits.lock();
-        if let Some(why) = stopped.as_deref() {
-            return Err(Error::stopped(why).into());
-        }
+        plan::check_size(&batch)?;
+        let _in_turn = self.commits.lock();
+        self.running()?;
         let (version, changes) = {
             let mut state = self.state.write();
-            let ok = batch
-                .expects
-                .iter()
-                .all(|(table, key, expect)| holds(*expect, state.version_of(*table, key)));
-            if !ok {
+            let version_of = |table, key: &[u8]| Ok::<_, Infallible>(state.version_of(table, key));
+            if plan::expected(&batch, version_of) != Ok(true) {
                 return Err(CommitError::Conflict);
             }
-            let version = Version(state.version.0 + 1);
-            let writes = batch.writes.into_iter();
-            let mut changes: Vec<Change> =
-                writes.map(|w| Change { table: w.table, key: w.key, value: w.value }).collect();
-            for append in batch.appends {
-                let (rows, head) = appended(append, state.head);
-                changes.extend(rows);
-                state.head = head;
+            if let Err(cause) = self.faults.hit(FaultPoint::MemoryCommit) {
+                drop(state);
+                self.stop(&cause.to_string());
+                return Err(Error::new(ErrorKind::Storage, "the change was not written")
+                    .caused_by(cause)
+                    .into());
             }
+            let version = Version(state.version.0 + 1);
+            let (changes, head) = plan::changes(batch, state.head);
             for change in &changes {
                 state.put(change, version);
             }
+            state.head = head;
             state.version = version;
             (version, changes)
         };
         if let Some(sink) = self.sink.get()
             && let Err(error) = sink.apply(&changes)
         {
-            let why = error.to_string();
-            sink.stop(&why);
-            *stopped = Some(why);
+            self.stop(&error.to_string());
             return Err(error.into());
         }
         Ok(version)
@@ -170,11 +143,8 @@ impl Store for MemoryStore {
     }
 
     fn close(&self) -> Result<()> {
-        let why = "it was closed";
-        *self.commits.lock() = Some(why.to_owned());
-        if let Some(sink) = self.sink.get() {
-            sink.stop(why);
-        }
+        let _in_turn = self.commits.lock();
+        self.stop("it was closed");
         Ok(())
     }
 }

@@ -6,15 +6,25 @@
 
 mod batch;
 mod codec;
+#[cfg(test)]
+mod conformance;
+mod faults;
 mod log;
 mod memory;
+mod plan;
+#[cfg(feature = "sled")]
+mod sled;
 mod table;
 
 pub(crate) use batch::{Append, Batch, Expect, MAX_OPERATIONS, OperationId, Write};
 pub(crate) use codec::{MAX_VALUE, decode, decode_value, encode_value};
 pub(crate) use log::Head;
 pub(crate) use memory::MemoryStore;
+#[cfg(feature = "sled")]
+pub(crate) use sled::{SledOptions, SledStore};
 pub(crate) use table::{Index, IndexKeys, Kind, Record, Stored, find, index_prefix, page, page_by, read};
+
+pub use faults::{FaultPoint, Faults};
 
 use crate::error::{Error, Result};
 use crate::id::Stamp;
