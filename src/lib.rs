@@ -27,8 +27,8 @@ pub use catalog::PermissionInfo;
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use crypto::{PasswordCost, Token};
 pub use engine::{
-    Audit, AuditHead, Builder, Credentials, Cursor, Decision, Login, Maintenance, Page, PageRequest, Permissions,
-    Portcullis, Principal, Roles, Sessions, Users, Verification,
+    Audit, AuditHead, Builder, Credentials, Cursor, Decision, Login, Maintenance, Page, PageRequest,
+    Permissions, Portcullis, Principal, Roles, Sessions, Users, Verification,
 };
 pub use error::{Denial, Error, ErrorKind, Result};
 pub use id::{ContactId, RoleId, SessionId, Stamp, UserId};
@@ -36,7 +36,9 @@ pub use permission::{Permission, PermissionSet};
 pub use role::{Role, RoleChange};
 pub use secret::{Entropy, SystemEntropy};
 pub use session::{Client, Session, SessionLimits};
-pub use user::{Attributes, Contact, ContactKind, NewContact, NewUser, Status, StatusKind, User, UserChange, Value};
+pub use user::{
+    Attributes, Contact, ContactKind, NewContact, NewUser, Status, StatusKind, User, UserChange, Value,
+};
 
 /// Design notes, compiled with the crate so that their links are checked.
 pub mod _docs {

@@ -2,7 +2,9 @@
 
 use super::Portcullis;
 use super::page::{Page, PageRequest};
-use crate::audit::{self, AUDIT, AUDIT_BY_ACTOR, AUDIT_BY_KIND, AUDIT_BY_SUBJECT, Actor, AuditKind, AuditRecord, Subject};
+use crate::audit::{
+    self, AUDIT, AUDIT_BY_ACTOR, AUDIT_BY_KIND, AUDIT_BY_SUBJECT, Actor, AuditKind, AuditRecord, Subject,
+};
 use crate::error::{Error, Result};
 use crate::id::Key;
 use crate::store::Table;
@@ -39,7 +41,8 @@ impl Audit<'_> {
     /// `InvalidInput` for a wrong page; the storage kinds.
     pub fn list(&self, page: &PageRequest) -> Result<Page<AuditRecord>> {
         let rows = self.gate.engine().store.scan(AUDIT, &page.scan(&[])?)?;
-        let next = (rows.len() >= page.scan(&[])?.limit).then(|| rows.last().map(|row| row.key.clone())).flatten();
+        let next =
+            (rows.len() >= page.scan(&[])?.limit).then(|| rows.last().map(|row| row.key.clone())).flatten();
         let records = rows.iter().map(|row| audit::decode(&row.key, &row.value).map(|(record, _)| record));
         Ok(Page::new(records.collect::<Result<_>>()?, next))
     }

@@ -135,8 +135,9 @@ impl Builder {
             cache_capacity: self.cache,
             wait_limit: self.write_limit,
             faults: self.faults.clone(),
+            ..Default::default()
         };
-        let store = crate::store::SledStore::open(path.as_ref(), super::TABLES, options)?;
+        let store = crate::store::SledStore::open(path.as_ref(), &super::TABLES.concat(), options)?;
         self.start(Box::new(store))
     }
 
@@ -151,10 +152,18 @@ impl Builder {
 
     fn start(self, store: Box<dyn Store>) -> Result<Portcullis> {
         if self.hashes == 0 {
-            return Err(Error::invalid("admission.hashes", "is 0; at least one password hash must be able to run"));
+            return Err(Error::invalid(
+                "admission.hashes",
+                "is 0; at least one password hash must be able to run",
+            ));
         }
-        let hasher =
-            PasswordHasher::new(self.cost, self.hashes, self.queue, self.patience, Arc::clone(&self.entropy))?;
+        let hasher = PasswordHasher::new(
+            self.cost,
+            self.hashes,
+            self.queue,
+            self.patience,
+            Arc::clone(&self.entropy),
+        )?;
         let engine = Engine::start(store, self.clock, self.entropy, hasher, self.limits)?;
         Ok(Portcullis::of(engine))
     }

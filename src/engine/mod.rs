@@ -27,6 +27,8 @@ pub use sessions::Sessions;
 pub use sweep::Maintenance;
 pub use users::Users;
 pub use verify::Verification;
+#[cfg(feature = "testing")]
+pub(crate) use verify::decode_as_every_record;
 
 use crate::audit::Actor;
 use crate::clock::{Clock, Timestamp};
@@ -67,7 +69,10 @@ pub struct Portcullis {
 
 impl fmt::Debug for Portcullis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Portcullis").field("actor", &self.actor).field("version", &self.engine.store.now()).finish_non_exhaustive()
+        f.debug_struct("Portcullis")
+            .field("actor", &self.actor)
+            .field("version", &self.engine.store.now())
+            .finish_non_exhaustive()
     }
 }
 
@@ -183,7 +188,7 @@ impl Engine {
         hasher: PasswordHasher,
         limits: SessionLimits,
     ) -> Result<Self> {
-        let view = Arc::new(View::new());
+        let view = Arc::new(View::new()?);
         load(&*store, &view)?;
         store.watch(Arc::clone(&view) as Arc<dyn Sink>);
         let user_ids = ids::UserIds::default();
@@ -213,8 +218,10 @@ fn load(store: &dyn Store, view: &View) -> Result<()> {
             let rows = store.scan(*table, &scan)?;
             let Some(last) = rows.last() else { break };
             after = Some(last.key.clone());
-            let changes: Vec<Change> =
-                rows.into_iter().map(|row| Change { table: *table, key: row.key, value: Some(row.value) }).collect();
+            let changes: Vec<Change> = rows
+                .into_iter()
+                .map(|row| Change { table: *table, key: row.key, value: Some(row.value) })
+                .collect();
             view.apply(&changes)?;
         }
     }

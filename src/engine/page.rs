@@ -65,7 +65,10 @@ impl PageRequest {
     /// The rows of the listing, whose keys all start with the prefix.
     pub(crate) fn scan<'a>(&'a self, prefix: &'a [u8]) -> Result<Scan<'a>> {
         if !(1..=MAX_PAGE).contains(&self.limit) {
-            return Err(Error::invalid("limit", format!("is {}; a page has 1 to {MAX_PAGE} items", self.limit)));
+            return Err(Error::invalid(
+                "limit",
+                format!("is {}; a page has 1 to {MAX_PAGE} items", self.limit),
+            ));
         }
         let after = self.after.as_ref().map(|cursor| cursor.0.as_slice());
         if after.is_some_and(|after| !after.starts_with(prefix)) {

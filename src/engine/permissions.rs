@@ -1,10 +1,10 @@
 //! The catalogue of permissions.
 
+use super::Portcullis;
 use super::bookkeeping::{Leftover, Sequence};
 use super::ids::stage_next;
 use super::page::{Page, PageRequest};
 use super::write::Entry;
-use super::Portcullis;
 use crate::audit::{AuditKind, Subject};
 use crate::catalog::{self, PermissionInfo, PermissionRecord};
 use crate::error::{Error, Result};
@@ -75,7 +75,8 @@ impl Permissions<'_> {
             let (store, limit) = (plan.store, u64::from(Permission::LIMIT));
             let start = stage_next(store, &mut plan.batch, Sequence::Permission, fresh.len() as u64, limit)?;
             for (number, (name, description)) in (start..).zip(&fresh) {
-                let bit = u32::try_from(number).map_err(|_| Error::limit("permission", "bit numbers are used up"))?;
+                let bit = u32::try_from(number)
+                    .map_err(|_| Error::limit("permission", "bit numbers are used up"))?;
                 let permission = Permission::from_bit(bit);
                 catalog::stage_define(&mut plan.batch, permission, name, description, plan.now)?;
                 let entry = Entry::of(Subject::Permission(permission)).detail(*name);

@@ -66,7 +66,8 @@ impl Roles<'_> {
         let (role, _) = self.gate.engine().write(self.gate.actor(), |plan| {
             let limit = u64::from(u32::MAX);
             let number = stage_next(plan.store, &mut plan.batch, Sequence::Role, 1, limit)?;
-            let number = u32::try_from(number).map_err(|_| Error::limit("role", "role numbers are used up"))?;
+            let number =
+                u32::try_from(number).map_err(|_| Error::limit("role", "role numbers are used up"))?;
             let id = RoleId::from_number(number);
             role::stage_create(plan.store, &mut plan.batch, id, name, description, plan.now)?;
             role::stage_grants(plan.store, &mut plan.batch, id, &permissions, true)?;
@@ -155,7 +156,8 @@ impl Roles<'_> {
             }
             plan.batch.expect_present::<RoleRecord>(&role);
             let kind = if grant { AuditKind::RoleGranted } else { AuditKind::RoleRevoked };
-            let bits: Vec<String> = permissions.iter().map(|permission| permission.bit().to_string()).collect();
+            let bits: Vec<String> =
+                permissions.iter().map(|permission| permission.bit().to_string()).collect();
             let detail = format!("permissions {}", bits.join(" "));
             plan.record(kind, Entry::of(Subject::Role(role)).detail(detail))
         })?;

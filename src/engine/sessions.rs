@@ -2,6 +2,7 @@
 
 use super::bookkeeping::Leftover;
 use super::page::{Page, PageRequest};
+use super::view::Answer;
 use super::write::{Entry, Plan};
 use super::{Engine, Portcullis};
 use crate::audit::{AuditKind, Subject};
@@ -86,7 +87,11 @@ impl Sessions<'_> {
             let mut moved = kept.record.clone();
             moved.generation = user::read_user(plan.store, user)?.record.generation.saturating_add(1);
             plan.batch.replace(&kept, &moved)?;
-            stage_end_all(plan, user, Entry::of(Subject::User(user)).and(Subject::Session(keep)).detail("all but one"))
+            stage_end_all(
+                plan,
+                user,
+                Entry::of(Subject::User(user)).and(Subject::Session(keep)).detail("all but one"),
+            )
         })?;
         engine.sweep_leftovers_quietly();
         Ok(())
@@ -119,7 +124,11 @@ fn read_session(engine: &Engine, id: SessionId) -> Result<Stored<SessionRecord>>
 impl Engine {
     /// The session as it is now, with the last-seen time of the view; `None` if it is dead.
     fn live(&self, stored: Stored<SessionRecord>) -> Option<Session> {
-        let seen = self.view.session_seen(stored.record.id, self.now())?;
+        let found = self.view.find(stored.record.id)?;
+        if self.view.session_live(found.handle(), self.seconds()) != Answer::Allow {
+            return None;
+        }
+        let seen = self.view.session(stored.record.id)?.seen.timestamp();
         let mut session = Session::from(stored.record);
         session.last_seen = session.last_seen.max(seen);
         Some(session)

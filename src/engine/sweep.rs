@@ -5,7 +5,6 @@ use super::write::Entry;
 use super::{Engine, Portcullis};
 use crate::assignment::{ASSIGNMENT_BY_ROLE, AssignmentRecord};
 use crate::audit::{Actor, AuditKind};
-use crate::clock::Timestamp;
 use crate::credential::CredentialRecord;
 use crate::error::Result;
 use crate::id::{Key, RoleId, UserId};
@@ -45,7 +44,8 @@ impl Portcullis {
         done.leftovers = engine.sweep_leftovers(budget)?;
         done.expired_sessions = engine.sweep_expired(budget)?;
         done.seen_written = engine.write_seen(budget)?;
-        done.more = done.leftovers >= budget || done.expired_sessions >= budget || done.seen_written >= budget;
+        done.more =
+            done.leftovers >= budget || done.expired_sessions >= budget || done.seen_written >= budget;
         Ok(done)
     }
 }
@@ -201,27 +201,33 @@ impl Engine {
     pub(super) fn write_seen(&self, budget: usize) -> Result<usize> {
         let mut written = 0;
         while written < budget {
-            let seen: Vec<(_, Timestamp)> = self.view.take_seen(BATCH.min(budget - written));
+            let seen = self.view.take_seen(BATCH.min(budget - written));
             if seen.is_empty() {
                 break;
             }
             let mut batch = Batch::new();
             for (session, at) in &seen {
-                self.stage_seen(&mut batch, *session, *at)?;
+                self.stage_seen(&mut batch, *session, at.timestamp())?;
             }
             written += seen.len();
-            self.commit_or_skip(batch)?;
+            if !self.commit_or_skip(batch)? {
+                for (session, _) in &seen {
+                    self.view.note_seen(*session);
+                }
+            }
         }
         Ok(written)
     }
 
     /// A conflict here means that somebody else changed or removed one of the rows: the next portion reads again.
-    fn commit_or_skip(&self, batch: Batch) -> Result<()> {
+    /// Returns whether the batch was committed.
+    fn commit_or_skip(&self, batch: Batch) -> Result<bool> {
         if batch.operations() == 0 {
-            return Ok(());
+            return Ok(true);
         }
         match self.store.commit(batch) {
-            Ok(_) | Err(CommitError::Conflict) => Ok(()),
+            Ok(_) => Ok(true),
+            Err(CommitError::Conflict) => Ok(false),
             Err(CommitError::Failed(error)) => Err(error),
         }
     }

@@ -1,9 +1,9 @@
 //! User management.
 
+use super::Portcullis;
 use super::bookkeeping::Leftover;
 use super::page::{Page, PageRequest};
 use super::write::{Entry, Plan};
-use super::Portcullis;
 use crate::audit::{Actor, AuditKind, Subject};
 use crate::credential;
 use crate::error::{Error, Result};
@@ -11,8 +11,8 @@ use crate::id::{ContactId, Key, UserId};
 use crate::store;
 use crate::text;
 use crate::user::{
-    self, Attributes, AttributesRecord, Contact, ContactRecord, NewContact, NewUser, Section, Status, StatusKind, User,
-    UserChange, UserRecord,
+    self, Attributes, AttributesRecord, Contact, ContactRecord, NewContact, NewUser, Section, Status,
+    StatusKind, User, UserChange, UserRecord,
 };
 
 /// Users that share one commit in a bulk load.
@@ -77,7 +77,8 @@ impl Users<'_> {
                 let password = user.password.as_ref();
                 hashes.push(password.map(|password| engine.hasher.hash(password.expose())).transpose()?);
             }
-            let ids = group.iter().map(|_| engine.user_ids.next(&*engine.store)).collect::<Result<Vec<_>>>()?;
+            let ids =
+                group.iter().map(|_| engine.user_ids.next(&*engine.store)).collect::<Result<Vec<_>>>()?;
             let (records, stamp) = engine.write(self.gate.actor(), |plan| {
                 let mut records = Vec::with_capacity(group.len());
                 for ((user, phc), id) in group.iter().zip(&hashes).zip(&ids) {
@@ -88,7 +89,10 @@ impl Users<'_> {
                     if let Some(phc) = phc {
                         credential::stage_password(plan.store, &mut plan.batch, *id, phc, plan.now)?;
                     }
-                    plan.record(AuditKind::UserCreated, Entry::of(Subject::User(*id)).detail(record.login.as_str()))?;
+                    plan.record(
+                        AuditKind::UserCreated,
+                        Entry::of(Subject::User(*id)).detail(record.login.as_str()),
+                    )?;
                     records.push(record);
                 }
                 Ok(records)
@@ -320,7 +324,10 @@ impl Users<'_> {
             let old = user::read_user(plan.store, id)?;
             plan.batch.remove(&old);
             plan.leave(Leftover::User(id))?;
-            plan.record(AuditKind::UserDeleted, Entry::of(Subject::User(id)).detail(old.record.login.as_str()))
+            plan.record(
+                AuditKind::UserDeleted,
+                Entry::of(Subject::User(id)).detail(old.record.login.as_str()),
+            )
         })?;
         engine.sweep_leftovers_quietly();
         Ok(())

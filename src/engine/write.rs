@@ -65,7 +65,10 @@ impl Plan<'_> {
 
     /// Remembers, in the same commit, rows that are to be swept after it.
     pub(crate) fn leave(&mut self, what: Leftover) -> Result<LeftoverRecord> {
-        #[expect(clippy::cast_possible_truncation, reason = "any 64 of the 128 random bits tell two markers apart")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "any 64 of the 128 random bits tell two markers apart"
+        )]
         let record = LeftoverRecord { what, mark: self.operation as u64 };
         self.batch.insert(&record)?;
         Ok(record)

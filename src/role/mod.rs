@@ -7,7 +7,7 @@ pub(crate) use ops::{
     permissions_of, read_role, stage_change, stage_create, stage_delete, stage_drop_bit, stage_drop_parent,
     stage_grants, stage_parent,
 };
-pub(crate) use record::{GrantChunk, ROLE_BY_NAME, RoleRecord, TABLES};
+pub(crate) use record::{GrantChunk, HierarchyRecord, ROLE, ROLE_BY_NAME, ROLE_GRANT, RoleRecord, TABLES};
 
 use crate::clock::Timestamp;
 use crate::id::{RoleId, Stamp};

@@ -167,7 +167,8 @@ pub(crate) fn stage_parent(
             read_role(store, parent)?;
             batch.expect_present::<RoleRecord>(&parent);
             if inherits(store, parent, role)? {
-                let message = format!("{parent} inherits from {role} already, so {role} can not inherit from it");
+                let message =
+                    format!("{parent} inherits from {role} already, so {role} can not inherit from it");
                 return Err(Error::new(ErrorKind::Cycle, message).with_field("parent"));
             }
             new.parents.insert(place, parent);

@@ -2,7 +2,7 @@
 
 mod record;
 
-pub(crate) use record::{SESSION_BY_EXPIRY, SESSION_BY_USER, SessionRecord, TABLES};
+pub(crate) use record::{SESSION, SESSION_BY_EXPIRY, SESSION_BY_USER, SessionRecord, TABLES};
 
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};

@@ -8,11 +8,11 @@ mod record;
 pub use change::{NewUser, UserChange};
 pub use contact::{Contact, ContactKind, NewContact};
 pub(crate) use ops::{
-    contact, read_user, stage_attributes, stage_change, stage_contact, stage_contact_verified, stage_create,
-    stage_generation, stage_remove_contact, stage_status,
+    contact, read_user, stage_change, stage_contact, stage_contact_verified, stage_create, stage_generation,
+    stage_remove_contact, stage_status,
 };
 pub(crate) use record::{
-    AttributesRecord, ContactRecord, Section, TABLES, USER_BY_CREATION, USER_BY_LOGIN, USER_BY_STATUS,
+    AttributesRecord, ContactRecord, Section, TABLES, USER, USER_BY_CREATION, USER_BY_LOGIN, USER_BY_STATUS,
     USER_CONTACT_BY_EMAIL, UserRecord,
 };
 

@@ -60,7 +60,7 @@ pub(crate) struct SledStore {
 
 impl SledStore {
     /// Opens the database at a path, or makes one there.
-    pub(crate) fn open(path: &Path, tables: &'static [Table], options: SledOptions) -> Result<Self> {
+    pub(crate) fn open(path: &Path, tables: &[Table], options: SledOptions) -> Result<Self> {
         let path = std::path::absolute(path).map_err(|error| dir::storage("find", path, error))?;
         let directory = dir::open(&path, |directory| create(directory, tables, &options))?;
         let (tables, journal, position) = recover(&directory, tables, &options)?;

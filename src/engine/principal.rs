@@ -1,0 +1,191 @@
+//! The read path: from a token to a principal, and from a principal or a user to a decision. No lock that a writer
+//! holds across I/O, no allocation, no storage.
+
+use super::view::{Answer, SessionHandle, ViewTime};
+use super::{Engine, Portcullis};
+use crate::crypto::{Digest, Presented};
+use crate::error::{Denial, Error, Result};
+use crate::id::{SessionId, UserId};
+use crate::permission::{Permission, PermissionSet};
+use std::fmt;
+
+/// The answer to a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+#[non_exhaustive]
+pub enum Decision {
+    /// Yes.
+    Allow,
+    /// No, and why.
+    Deny(Denial),
+}
+
+impl Decision {
+    /// True for a yes.
+    #[must_use]
+    pub const fn is_allowed(self) -> bool {
+        matches!(self, Self::Allow)
+    }
+}
+
+/// Somebody whose token was accepted; it can be had in no other way.
+///
+/// It keeps no copy of any right: each question is answered from the present state, so that a revocation takes
+/// effect on the next one. It borrows the handle that made it.
+#[derive(Clone, Copy)]
+pub struct Principal<'g> {
+    gate: &'g Portcullis,
+    session: SessionHandle,
+    user: UserId,
+}
+
+impl fmt::Debug for Principal<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Principal").field("user", &self.user).field("session", &self.session()).finish()
+    }
+}
+
+impl Principal<'_> {
+    /// Who it is.
+    #[must_use]
+    pub const fn user(&self) -> UserId {
+        self.user
+    }
+
+    /// The session that the token opened.
+    #[must_use]
+    pub const fn session(&self) -> SessionId {
+        self.session.id()
+    }
+
+    /// Whether the principal may do this now. False too once the session has ended, or the database has stopped.
+    #[must_use]
+    #[inline]
+    pub fn can(&self, permission: Permission) -> bool {
+        let engine = self.gate.engine();
+        engine.view.check_session(self.session, permission, engine.seconds()) == Answer::Allow
+    }
+
+    /// Whether the principal may do all of this now, decided at one moment.
+    #[must_use]
+    pub fn can_all(&self, permissions: &PermissionSet) -> bool {
+        let engine = self.gate.engine();
+        engine.view.session_has_all(self.session, permissions, engine.seconds()) == Answer::Allow
+    }
+
+    /// As [`can`](Self::can), telling a refusal from an outage.
+    ///
+    /// # Errors
+    /// `Stopped` after a storage failure.
+    pub fn check(&self, permission: Permission) -> Result<Decision> {
+        let engine = self.gate.engine();
+        engine.decide(engine.view.check_session(self.session, permission, engine.seconds()))
+    }
+
+    /// As [`check`](Self::check), with every refusal as an error, to be used with `?`.
+    ///
+    /// # Errors
+    /// `Denied` with [`Denial::Permission`] or [`Denial::Session`]; `Stopped` after a storage failure.
+    pub fn require(&self, permission: Permission) -> Result<()> {
+        match self.check(permission)? {
+            Decision::Allow => Ok(()),
+            Decision::Deny(reason) => Err(Error::denied(reason)),
+        }
+    }
+}
+
+impl Portcullis {
+    /// Accepts a session token: the hot path of a service.
+    ///
+    /// It counts as a use of the session: the idle limit starts anew.
+    ///
+    /// # Errors
+    /// `Denied` with [`Denial::Session`] for a token that opens no live session, whatever is wrong with it;
+    /// `Stopped` after a storage failure. Neither is worth a retry.
+    ///
+    /// ```
+    /// # fn main() -> portcullis::Result<()> {
+    /// use portcullis::{Denial, Portcullis};
+    /// let gate = Portcullis::in_memory()?;
+    /// assert_eq!(gate.authenticate("no token").err().and_then(|e| e.denial()), Some(Denial::Session));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[inline]
+    pub fn authenticate(&self, token: impl AsRef<str>) -> Result<Principal<'_>> {
+        self.engine().authenticate(token.as_ref()).map(|(session, user)| Principal {
+            gate: self,
+            session,
+            user,
+        })
+    }
+
+    /// Whether a user holds a permission now, through any of the roles assigned to the user and what those inherit.
+    /// Somebody who may not log in holds none, and neither does a user that does not exist.
+    ///
+    /// # Errors
+    /// `Stopped` after a storage failure.
+    #[inline]
+    pub fn check(&self, user: UserId, permission: Permission) -> Result<Decision> {
+        let engine = self.engine();
+        engine.decide(engine.view.check_user(user, permission, engine.seconds()))
+    }
+
+    /// As [`check`](Self::check), for several permissions at one moment.
+    ///
+    /// # Errors
+    /// `Stopped` after a storage failure.
+    pub fn check_all(&self, user: UserId, permissions: &PermissionSet) -> Result<Decision> {
+        let engine = self.engine();
+        engine.decide(engine.view.user_has_all(user, permissions, engine.seconds()))
+    }
+}
+
+impl Engine {
+    fn authenticate(&self, token: &str) -> Result<(SessionHandle, UserId)> {
+        let Some(presented) = Presented::parse(token) else { return Err(self.refuse_session()) };
+        // The line is on its way from memory while the digest is computed.
+        let Some(found) = self.view.find(presented.id()) else { return Err(self.refuse_session()) };
+        let digest = presented.digest();
+        let Some((session, line)) = self.view.read(&found) else { return Err(self.refuse_session()) };
+        if digest != Digest(line.digest) {
+            return Err(self.refuse_session());
+        }
+        let now = self.seconds();
+        match self.view.session_live(session, now) {
+            Answer::Allow => {}
+            Answer::Stopped => return Err(self.stopped()),
+            Answer::Deny | Answer::Gone => return Err(self.refuse_session()),
+        }
+        if line.seen < now {
+            self.view.touch(session, now);
+        }
+        Ok((session, line.user))
+    }
+
+    #[inline]
+    pub(super) fn seconds(&self) -> ViewTime {
+        ViewTime::from(self.now())
+    }
+
+    #[inline]
+    fn decide(&self, answer: Answer) -> Result<Decision> {
+        match answer {
+            Answer::Allow => Ok(Decision::Allow),
+            Answer::Deny => Ok(Decision::Deny(Denial::Permission)),
+            Answer::Gone => Ok(Decision::Deny(Denial::Session)),
+            Answer::Stopped => Err(self.stopped()),
+        }
+    }
+
+    /// An outage is never told as a refusal.
+    #[cold]
+    fn refuse_session(&self) -> Error {
+        if self.view.is_stopped() { self.stopped() } else { Error::denied(Denial::Session) }
+    }
+
+    #[cold]
+    fn stopped(&self) -> Error {
+        Error::stopped(self.view.why_stopped())
+    }
+}
