@@ -12,7 +12,7 @@ use crate::permission::Permission;
 use crate::store;
 
 /// Permissions that share one commit when many are defined.
-const BULK: usize = 24;
+const BULK: usize = 20;
 
 /// Defines and lists permissions; get it from [`Portcullis::permissions`].
 #[derive(Clone, Copy, Debug)]

@@ -8,15 +8,16 @@ use crate::audit::{Actor, AuditKind, Subject};
 use crate::credential;
 use crate::error::{Error, Result};
 use crate::id::{ContactId, Key, UserId};
-use crate::store;
+use crate::permission::PermissionSet;
+use crate::store::{self, Batch, MAX_OPERATIONS};
 use crate::text;
 use crate::user::{
     self, Attributes, AttributesRecord, Contact, ContactRecord, NewContact, NewUser, Section, Status,
     StatusKind, User, UserChange, UserRecord,
 };
 
-/// Users that share one commit in a bulk load.
-const BULK: usize = 8;
+/// What a new user's commit takes besides the user: the credential and the audit record with its index rows.
+const OPERATIONS_BESIDE: usize = 6;
 
 /// Creates, finds, changes and deletes users; get it from [`Portcullis::users`].
 ///
@@ -51,54 +52,65 @@ impl Users<'_> {
     }
 
     /// Creates many users, several to a commit. Each user is created whole or not at all; at the first error the
-    /// users before it, by eights, stay.
+    /// users of the commits before it stay, and the error is about one of those after.
     ///
     /// # Errors
     /// As [`create`](Self::create).
     pub fn create_many(&self, new: impl IntoIterator<Item = NewUser>) -> Result<Vec<User>> {
-        let engine = self.gate.engine();
         let mut created = Vec::new();
-        let mut new = new.into_iter();
-        loop {
-            let group: Vec<NewUser> = new.by_ref().take(BULK).collect();
-            if group.is_empty() {
-                return Ok(created);
+        let (mut group, mut operations) = (Vec::new(), 0);
+        for user in new {
+            let needed = self.try_out(&user)?;
+            if operations + needed > MAX_OPERATIONS {
+                created.extend(self.create_group(&group)?);
+                group.clear();
+                operations = 0;
             }
-            // Everything that can be refused is refused before a password hash is paid for.
-            let mut trial = store::Batch::new();
-            for user in &group {
-                user::stage_create(&*engine.store, &mut trial, UserId::from_number(0), user, engine.now())?;
-                if let Some(password) = &user.password {
-                    credential::check_password(password.expose())?;
-                }
-            }
-            let mut hashes = Vec::with_capacity(group.len());
-            for user in &group {
-                let password = user.password.as_ref();
-                hashes.push(password.map(|password| engine.hasher.hash(password.expose())).transpose()?);
-            }
-            let ids =
-                group.iter().map(|_| engine.user_ids.next(&*engine.store)).collect::<Result<Vec<_>>>()?;
-            let (records, stamp) = engine.write(self.gate.actor(), |plan| {
-                let mut records = Vec::with_capacity(group.len());
-                for ((user, phc), id) in group.iter().zip(&hashes).zip(&ids) {
-                    let record = user::stage_create(plan.store, &mut plan.batch, *id, user, plan.now)?;
-                    if records.iter().any(|earlier: &UserRecord| earlier.canonical == record.canonical) {
-                        return Err(Error::exists("login", format!("\"{}\" is given twice", user.login)));
-                    }
-                    if let Some(phc) = phc {
-                        credential::stage_password(plan.store, &mut plan.batch, *id, phc, plan.now)?;
-                    }
-                    plan.record(
-                        AuditKind::UserCreated,
-                        Entry::of(Subject::User(*id)).detail(record.login.as_str()),
-                    )?;
-                    records.push(record);
-                }
-                Ok(records)
-            })?;
-            created.extend(records.into_iter().map(|record| record.public(stamp)));
+            operations += needed;
+            group.push(user);
         }
+        created.extend(self.create_group(&group)?);
+        Ok(created)
+    }
+
+    /// Refuses what can be refused before a password hash is paid for; how many operations the user's commit takes.
+    fn try_out(&self, user: &NewUser) -> Result<usize> {
+        let engine = self.gate.engine();
+        if let Some(password) = &user.password {
+            credential::check_password(password.expose())?;
+        }
+        let mut trial = Batch::new();
+        user::stage_create(&*engine.store, &mut trial, UserId::from_number(0), user, engine.now())?;
+        Ok(trial.operations() + OPERATIONS_BESIDE)
+    }
+
+    fn create_group(&self, group: &[NewUser]) -> Result<Vec<User>> {
+        let engine = self.gate.engine();
+        let mut fresh = Vec::with_capacity(group.len());
+        for user in group {
+            let phc =
+                user.password.as_ref().map(|password| engine.hasher.hash(password.expose())).transpose()?;
+            fresh.push((engine.user_ids.next(&*engine.store)?, phc));
+        }
+        let (records, stamp) = engine.write(self.gate.actor(), |plan| {
+            let mut records: Vec<UserRecord> = Vec::with_capacity(group.len());
+            for (user, (id, phc)) in group.iter().zip(&fresh) {
+                let record = user::stage_create(plan.store, &mut plan.batch, *id, user, plan.now)?;
+                if records.iter().any(|earlier| earlier.canonical == record.canonical) {
+                    return Err(Error::exists("login", format!("\"{}\" is given twice", user.login)));
+                }
+                if let Some(phc) = phc {
+                    credential::stage_password(plan.store, &mut plan.batch, *id, phc, plan.now)?;
+                }
+                plan.record(
+                    AuditKind::UserCreated,
+                    Entry::of(Subject::User(*id)).detail(record.login.as_str()),
+                )?;
+                records.push(record);
+            }
+            Ok(records)
+        })?;
+        Ok(records.into_iter().map(|record| record.public(stamp)).collect())
     }
 
     /// The user of that number.
@@ -175,7 +187,7 @@ impl Users<'_> {
         .flatten()
         .collect();
         let fields = fields.join(", ");
-        self.change(AuditKind::UserUpdated, id, &fields, |plan| {
+        self.change(AuditKind::UserUpdated, id, &fields, move |plan| {
             user::stage_change(plan.store, &mut plan.batch, id, &change, plan.now)
         })
     }
@@ -189,7 +201,7 @@ impl Users<'_> {
             Some(reason) => format!("{:?}: {reason}", status.kind),
             None => format!("{:?}", status.kind),
         };
-        let user = self.change(AuditKind::UserStatusChanged, id, &detail, |plan| {
+        let user = self.change(AuditKind::UserStatusChanged, id, &detail, move |plan| {
             let record = user::stage_status(plan.store, &mut plan.batch, id, &status, plan.now)?;
             if !status.is_active_at(plan.now) {
                 plan.leave(Leftover::Sessions(id))?;
@@ -232,6 +244,16 @@ impl Users<'_> {
         })?;
         engine.sweep_leftovers_quietly();
         Ok(())
+    }
+
+    /// Everything that the user's roles grant, whatever the user's status.
+    ///
+    /// # Errors
+    /// `NotFound`; the storage kinds.
+    pub fn permissions(&self, id: UserId) -> Result<PermissionSet> {
+        let engine = self.gate.engine();
+        user::read_user(&*engine.store, id)?;
+        Ok(engine.view.permissions_of_user(id))
     }
 
     /// The user's profile; empty if nothing was ever set.
