@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod clock;
+mod engine;
 mod error;
 mod id;
 mod permission;

@@ -15,7 +15,8 @@ const CONFIG: Configuration<LittleEndian, Varint, Limit<MAX_VALUE>> =
 pub(crate) fn encode<R: Record>(record: &R) -> Result<Vec<u8>> {
     let mut out = Vec::with_capacity(256);
     out.push(R::FORMAT);
-    bincode::serde::encode_into_std_write(record, &mut out, CONFIG).map_err(|error| too_large::<R>(&error))?;
+    bincode::serde::encode_into_std_write(record, &mut out, CONFIG)
+        .map_err(|error| too_large::<R>(&error))?;
     if out.len() > MAX_VALUE {
         return Err(too_large::<R>(&format!("{} bytes", out.len())));
     }

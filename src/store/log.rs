@@ -34,7 +34,10 @@ impl Head {
 
     pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let parts = bytes.split_at_checked(8).and_then(|(length, digest)| {
-            Some(Self { length: u64::from_be_bytes(length.try_into().ok()?), digest: digest.try_into().ok()? })
+            Some(Self {
+                length: u64::from_be_bytes(length.try_into().ok()?),
+                digest: digest.try_into().ok()?,
+            })
         });
         parts.ok_or_else(|| Error::damaged("the head of the audit log is not 40 bytes"))
     }

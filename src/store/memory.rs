@@ -1,8 +1,8 @@
 //! The in-memory backend: the whole contract but durability, for tests and for what need not outlive the process.
 
 use super::{
-    Append, Batch, Change, CommitError, Expect, Head, MAX_OPERATIONS, MAX_VALUE, Result, Row, Scan, Sink, Store,
-    Table, Version,
+    Append, Batch, Change, CommitError, Expect, Head, MAX_OPERATIONS, MAX_VALUE, Result, Row, Scan, Sink,
+    Store, Table, Version,
 };
 use crate::error::Error;
 use parking_lot::{Mutex, RwLock};
@@ -123,7 +123,10 @@ impl Store for MemoryStore {
         }
         let (version, changes) = {
             let mut state = self.state.write();
-            let ok = batch.expects.iter().all(|(table, key, expect)| holds(*expect, state.version_of(*table, key)));
+            let ok = batch
+                .expects
+                .iter()
+                .all(|(table, key, expect)| holds(*expect, state.version_of(*table, key)));
             if !ok {
                 return Err(CommitError::Conflict);
             }

@@ -89,7 +89,10 @@ fn stored<R: Record>(key: &[u8], version: Version, value: &[u8]) -> Result<Store
     let record: R = codec::decode(value)?;
     if record.key().bytes() != key {
         // A row moved under another key (someone edited the file) must not lend its rights to that key.
-        return Err(Error::damaged(format!("a {} record is stored under a key that is not its own", R::TABLE.name)));
+        return Err(Error::damaged(format!(
+            "a {} record is stored under a key that is not its own",
+            R::TABLE.name
+        )));
     }
     Ok(Stored { version, record })
 }

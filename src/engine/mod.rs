@@ -1,0 +1,3 @@
+//! What spans the rooms: the read model that answers every check.
+
+pub(crate) mod view;

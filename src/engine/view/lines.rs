@@ -1,0 +1,311 @@
+//! Sessions, one cache line each, in an extendible hash table that readers search without a lock.
+//!
+//! A session's id is random: its top bits choose a page through the directory, its low bits the line in the page where
+//! the search begins. The writer's side is in `pages`.
+
+use super::segmented::Segmented;
+use super::time::ViewTime;
+use crate::error::Result;
+use crate::id::{SessionId, UserId};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+
+/// Lines in a page.
+pub(super) const LINES: usize = 64;
+/// The directory has up to 2^28 entries.
+pub(super) const DEPTHS: usize = 29;
+/// Ids that no session may have: they mark an empty line and one that was emptied in the middle of a run.
+pub(super) const EMPTY: u64 = 0;
+pub(super) const TOMBSTONE: u64 = 1;
+/// The `times` of a line that is being moved: whoever reads it asks again under the lock. Its deadline is long past,
+/// so that only a reader about to say "expired" has to look for it.
+pub(super) const FROZEN: u64 = (u32::MAX as u64) << 32;
+
+/// A session as the writer puts it and as a listing gives it back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SessionLine {
+    pub(crate) id: SessionId,
+    pub(crate) digest: [u8; 32],
+    pub(crate) user: UserId,
+    /// The user's session generation at login.
+    pub(crate) generation: u32,
+    /// From this second on the session is dead.
+    pub(crate) deadline: ViewTime,
+    /// Dead this many seconds after it was last seen; 0 for never.
+    pub(crate) idle_timeout: u32,
+    pub(crate) seen: ViewTime,
+}
+
+/// A session in the table. All fields are written by the writer, but `times` and `grant` also by readers, with a
+/// compare-and-swap from what they had read.
+///
+/// INVARIANT: the other words belong to `id` whenever it reads the same before and after them: the writer stores a
+/// mark in `id`, then the words, then the new id.
+///
+/// A reader's swap can only hit the line of the session that it read:
+/// - `grant`: the writer starts each line with a word of its own (`nonce | epoch 0`). If the reader's old word is such a
+///   one, no later tenant of the line has it. If it is `set | epoch`, that epoch was over when the reader began, and the
+///   reader found its session in the line after that: a later tenant was placed after the epoch's end, so that nobody
+///   can have given its line that epoch.
+/// - `times`: a later tenant may by chance have the same second of last use and the same deadline; being seen in the
+///   meantime then moves its idle deadline just as far as that of the session that really was seen. A line that is
+///   moved or rewritten is first `FROZEN`, so that no swap is lost in the move.
+///
+/// That one session leaves a line and comes back to it while a reader is between its two loads of `id` would take two
+/// rounds through the list of free pages; its digest and user would still be its own.
+#[derive(Debug, Default)]
+#[repr(C, align(64))]
+pub(super) struct Line {
+    pub(super) id: AtomicU64,
+    pub(super) digest: [AtomicU64; 4],
+    /// `seen (32) | deadline (32)`.
+    pub(super) times: AtomicU64,
+    /// `set number (32) | epoch (32)`: the user was let in with this set when the epoch began; or `nonce | 0`.
+    pub(super) grant: AtomicU64,
+    /// `user (32) | idle timeout (32)`.
+    pub(super) who: AtomicU64,
+}
+
+/// What a check needs of a line; good if [`Line::still`] holds afterwards.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Facts {
+    pub(super) times: u64,
+    pub(super) grant: u64,
+    pub(super) who: u64,
+}
+
+impl Facts {
+    #[inline]
+    pub(super) const fn live(self, now: ViewTime) -> bool {
+        let (deadline, idle) = (self.times as u32, self.who as u32);
+        now.secs() < deadline && (idle == 0 || (now.secs() as u64) < self.seen().secs() as u64 + idle as u64)
+    }
+
+    #[inline]
+    pub(super) const fn epoch(self) -> u32 {
+        self.grant as u32
+    }
+
+    #[inline]
+    pub(super) const fn set(self) -> u32 {
+        (self.grant >> 32) as u32
+    }
+
+    pub(super) const fn seen(self) -> ViewTime {
+        ViewTime::from_secs((self.times >> 32) as u32)
+    }
+
+    pub(super) const fn user(self) -> u32 {
+        (self.who >> 32) as u32
+    }
+}
+
+pub(super) const fn pair(high: u32, low: u32) -> u64 {
+    (high as u64) << 32 | low as u64
+}
+
+impl Line {
+    /// The facts, if the line is that session's; to be followed by [`still`](Self::still).
+    #[inline]
+    pub(super) fn facts(&self, id: u64) -> Option<Facts> {
+        (self.id.load(Ordering::Acquire) == id).then(|| Facts {
+            times: self.times.load(Ordering::Relaxed),
+            grant: self.grant.load(Ordering::Relaxed),
+            who: self.who.load(Ordering::Relaxed),
+        })
+    }
+
+    /// True if the line was that session's all the time since it was read.
+    #[inline]
+    pub(super) fn still(&self, id: u64) -> bool {
+        fence(Ordering::Acquire);
+        self.id.load(Ordering::Relaxed) == id
+    }
+
+    /// Remembers the user's set as of an epoch, unless somebody was faster.
+    pub(super) fn remember(&self, facts: Facts, set: u32, epoch: u32) {
+        let _ =
+            self.grant.compare_exchange(facts.grant, pair(set, epoch), Ordering::Relaxed, Ordering::Relaxed);
+    }
+}
+
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub(super) struct Page {
+    pub(super) lines: [Line; LINES],
+    pub(super) generation: [AtomicU32; LINES],
+    /// The lines that were seen since that was last written down.
+    pub(super) dirty: AtomicU64,
+}
+
+impl Default for Page {
+    fn default() -> Self {
+        Self {
+            lines: std::array::from_fn(|_| Line::default()),
+            generation: std::array::from_fn(|_| AtomicU32::new(0)),
+            dirty: AtomicU64::new(0),
+        }
+    }
+}
+
+/// A line and its place.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Spot<'a> {
+    pub(super) page: &'a Page,
+    pub(super) line: &'a Line,
+    pub(super) number: u32,
+    pub(super) slot: u8,
+}
+
+impl Spot<'_> {
+    pub(super) fn generation(&self) -> &AtomicU32 {
+        // The slot is below 64 by construction; falling back costs no branch that matters.
+        self.page.generation.get(usize::from(self.slot) % LINES).unwrap_or(&self.page.generation[0])
+    }
+
+    pub(super) fn user(&self) -> u32 {
+        (self.line.who.load(Ordering::Relaxed) >> 32) as u32
+    }
+
+    /// The whole session, if the line is that session's and not on the move.
+    pub(super) fn read(&self, id: u64) -> Option<SessionLine> {
+        let facts = self.line.facts(id)?;
+        let mut digest = [0; 32];
+        for (bytes, word) in digest.chunks_exact_mut(8).zip(&self.line.digest) {
+            bytes.copy_from_slice(&word.load(Ordering::Relaxed).to_le_bytes());
+        }
+        let generation = self.generation().load(Ordering::Relaxed);
+        (self.line.still(id) && facts.times != FROZEN).then_some(SessionLine {
+            id: SessionId::from_number(id),
+            digest,
+            user: UserId::from_number(facts.user().into()),
+            generation,
+            deadline: ViewTime::from_secs(facts.times as u32),
+            idle_timeout: facts.who as u32,
+            seen: facts.seen(),
+        })
+    }
+
+    /// Notes that the session, if it is live, was seen at `now`. False if the line is no longer the session's: note it in its new
+    /// place then, `again` if the note may have been made in the old place only.
+    pub(super) fn touch(&self, id: u64, now: ViewTime, again: &mut bool) -> bool {
+        loop {
+            let Some(facts) = self.line.facts(id) else { return false };
+            if facts.times == FROZEN || !self.line.still(id) {
+                return false;
+            }
+            if facts.seen() >= now || !facts.live(now) {
+                break;
+            }
+            let later = pair(now.secs(), facts.times as u32);
+            let swap = self.line.times.compare_exchange_weak(
+                facts.times,
+                later,
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            );
+            if swap.is_ok() {
+                *again = true;
+                break;
+            }
+        }
+        if *again {
+            // After the swap, so that whoever takes the bit finds the time. If the page was emptied in between, its
+            // bits were taken before this one was set, and then this sees the mark in `id`.
+            self.page.dirty.fetch_or(1 << self.slot, Ordering::AcqRel);
+            return self.line.still(id);
+        }
+        true
+    }
+}
+
+/// What a search found.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Search<'a> {
+    Hit(Spot<'a>),
+    Miss,
+    /// A miss while lines were on the move: only the writer's lock can tell.
+    Unsure,
+}
+
+#[derive(Debug)]
+pub(super) struct Lines {
+    /// Odd while lines are on the move, different after it: a miss is believed only if this stood still.
+    pub(super) structure: AtomicU64,
+    pub(super) depth: AtomicU32,
+    /// The directory of each depth; the older ones stay for readers that are under way.
+    pub(super) directories: [OnceLock<Box<[AtomicU32]>>; DEPTHS],
+    pub(super) pages: Segmented<Page, 16>,
+}
+
+impl Lines {
+    pub(super) fn new() -> Result<Self> {
+        let lines = Self {
+            structure: AtomicU64::new(0),
+            depth: AtomicU32::new(0),
+            directories: [const { OnceLock::new() }; DEPTHS],
+            pages: Segmented::new(),
+        };
+        lines.pages.grow_to(0)?;
+        if let Some(first) = lines.directories.first() {
+            first.get_or_init(|| Box::new([AtomicU32::new(0)]));
+        }
+        Ok(lines)
+    }
+
+    /// Finds the line of a session.
+    #[inline]
+    pub(super) fn search(&self, id: u64) -> Search<'_> {
+        let before = self.structure.load(Ordering::Acquire);
+        if let Some(spot) = self.probe(id) {
+            return Search::Hit(spot);
+        }
+        // The writer makes `structure` odd before it moves the first line; a probe that met a moved line sees that.
+        fence(Ordering::Acquire);
+        match before.is_multiple_of(2) && self.structure.load(Ordering::Relaxed) == before {
+            true => Search::Miss,
+            false => Search::Unsure,
+        }
+    }
+
+    /// One search, which may miss a line that is on the move.
+    // INVARIANT: no line between a session's first line and its own is empty.
+    #[inline]
+    pub(super) fn probe(&self, id: u64) -> Option<Spot<'_>> {
+        if id <= TOMBSTONE {
+            return None;
+        }
+        let depth = self.depth.load(Ordering::Acquire);
+        let number = self.directory(depth)?.get(index(id, depth))?.load(Ordering::Acquire);
+        let page = self.pages.get(number)?;
+        let start = id as usize % LINES;
+        for step in 0..LINES {
+            let slot = (start + step) % LINES;
+            let line = page.lines.get(slot)?;
+            match line.id.load(Ordering::Acquire) {
+                found if found == id => return Some(Spot { page, line, number, slot: slot as u8 }),
+                EMPTY => return None,
+                _ => {}
+            }
+        }
+        None
+    }
+
+    #[inline]
+    pub(super) fn at(&self, number: u32, slot: u8) -> Option<Spot<'_>> {
+        let page = self.pages.get(number)?;
+        let line = page.lines.get(usize::from(slot) % LINES)?;
+        Some(Spot { page, line, number, slot: slot % LINES as u8 })
+    }
+
+    #[inline]
+    pub(super) fn directory(&self, depth: u32) -> Option<&[AtomicU32]> {
+        self.directories.get(depth as usize)?.get().map(|entries| &**entries)
+    }
+}
+
+/// The place of an id in the directory of a depth: its top bits.
+#[inline]
+pub(super) const fn index(id: u64, depth: u32) -> usize {
+    ((id >> 1) >> (63 - depth)) as usize
+}

@@ -1,0 +1,347 @@
+//! The read model: every check is answered from here, without a lock and without touching storage.
+//!
+//! One writer at a time changes it, in the order in which changes became durable; readers see a change at the latest
+//! when the call that made it returns. Each piece guards what it hands out with one word that is read before and
+//! after: a user's cell with its tag, a session's line with its id, the sets that lines remember with the `epoch`, and
+//! the bits of a set with the policy `version`. Where a reader finds that something moved under it, it asks once more
+//! under the writer's lock, which nobody holds across I/O, so that no reader waits for a writer to finish writing down.
+
+mod lines;
+mod pages;
+mod policy;
+mod segmented;
+mod sets;
+mod time;
+mod users;
+mod write;
+
+pub(crate) use lines::SessionLine;
+pub(crate) use policy::CHUNK_WORDS;
+pub(crate) use time::ViewTime;
+pub(crate) use users::UserState;
+pub(crate) use write::Stats;
+
+use crate::error::Result;
+use crate::id::{SessionId, UserId};
+use crate::permission::{Permission, PermissionSet};
+use lines::{FROZEN, Lines, Search, Spot};
+use parking_lot::Mutex;
+use segmented::Segmented;
+use sets::{Ask, Sets};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use users::{Standing, UserCell};
+use write::Writer;
+
+/// The answer to a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Allow,
+    /// The permission is not held.
+    Deny,
+    /// The session is not live: never issued, revoked, expired, or its user may not log in any more.
+    Gone,
+    /// The view was stopped: nothing is known.
+    Stopped,
+}
+
+/// Names a session and where its line was last seen, so that the next look needs no search.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct SessionHandle {
+    id: u64,
+    page: u32,
+    slot: u8,
+}
+
+impl SessionHandle {
+    pub(crate) const fn id(self) -> SessionId {
+        SessionId::from_number(self.id)
+    }
+}
+
+/// A line that was found, to be read when the digest to compare with is at hand.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Found<'a> {
+    spot: Spot<'a>,
+    id: u64,
+}
+
+impl Found<'_> {
+    pub(crate) const fn handle(&self) -> SessionHandle {
+        SessionHandle { id: self.id, page: self.spot.number, slot: self.spot.slot }
+    }
+}
+
+/// The counters that every check reads and only writers write, on a line of their own.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Counters {
+    /// Which policy the sets' bits must be of.
+    version: AtomicU64,
+    /// Which state of the users the sets in session lines must be of.
+    epoch: AtomicU32,
+}
+
+/// The policy version and the epoch of a view that was stopped: no set and no line ever has them, so that every fast
+/// path ends.
+const STOPPED_VERSION: u64 = u64::MAX;
+const STOPPED_EPOCH: u32 = u32::MAX;
+
+#[derive(Debug)]
+pub(crate) struct View {
+    counters: Counters,
+    users: Segmented<UserCell, 4096>,
+    sets: Sets,
+    lines: Lines,
+    writer: Mutex<Writer>,
+}
+
+impl View {
+    pub(crate) fn new() -> Result<Self> {
+        Ok(Self {
+            counters: Counters { version: AtomicU64::new(1), epoch: AtomicU32::new(1) },
+            users: Segmented::new(),
+            sets: Sets::new(),
+            lines: Lines::new()?,
+            writer: Mutex::new(Writer::new()),
+        })
+    }
+
+    /// True after [`stop`](Self::stop); what is not found then may well be there.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.counters.version.load(Ordering::Acquire) == STOPPED_VERSION
+    }
+
+    /// Does the user hold the permission?
+    #[inline]
+    pub(crate) fn check_user(&self, user: UserId, permission: Permission, now: ViewTime) -> Answer {
+        self.ask_user(user, &Ask::One(permission), now)
+    }
+
+    /// Does the user hold all of them at one moment?
+    pub(crate) fn user_has_all(&self, user: UserId, permissions: &PermissionSet, now: ViewTime) -> Answer {
+        self.ask_user(user, &Ask::All(permissions), now)
+    }
+
+    /// Looks for a session. The line itself is fetched while the caller goes on.
+    #[inline]
+    pub(crate) fn find(&self, id: SessionId) -> Option<Found<'_>> {
+        let spot = match self.lines.search(id.get()) {
+            Search::Hit(spot) => spot,
+            Search::Miss => return None,
+            Search::Unsure => self.find_locked(id.get())?,
+        };
+        Some(Found { spot, id: id.get() })
+    }
+
+    /// The session as it is now, with the digest to compare; none if it was removed since it was found.
+    #[inline]
+    pub(crate) fn read(&self, found: &Found<'_>) -> Option<(SessionHandle, SessionLine)> {
+        match found.spot.read(found.id) {
+            Some(session) => Some((found.handle(), session)),
+            None => self.read_locked(found.id),
+        }
+    }
+
+    /// May the session be used, and does its user hold the permission?
+    #[inline]
+    pub(crate) fn check_session(
+        &self,
+        session: SessionHandle,
+        permission: Permission,
+        now: ViewTime,
+    ) -> Answer {
+        self.ask_session(session, &Ask::One(permission), now)
+    }
+
+    /// The same for several permissions at one moment.
+    pub(crate) fn session_has_all(
+        &self,
+        session: SessionHandle,
+        permissions: &PermissionSet,
+        now: ViewTime,
+    ) -> Answer {
+        self.ask_session(session, &Ask::All(permissions), now)
+    }
+
+    /// May the session be used?
+    #[inline]
+    pub(crate) fn session_live(&self, session: SessionHandle, now: ViewTime) -> Answer {
+        self.ask_session(session, &Ask::Held, now)
+    }
+
+    /// Notes that the session was seen; at most one write a second for each session, none in storage.
+    #[inline]
+    pub(crate) fn touch(&self, session: SessionHandle, now: ViewTime) {
+        let mut again = false;
+        let spot = self.lines.at(session.page, session.slot);
+        if !spot.is_some_and(|spot| spot.touch(session.id, now, &mut again)) {
+            self.touch_moved(session.id, now, again);
+        }
+    }
+
+    #[inline]
+    fn ask_user(&self, user: UserId, ask: &Ask<'_>, now: ViewTime) -> Answer {
+        let version = self.counters.version.load(Ordering::Acquire);
+        let Some(cell) = self.cell(user) else { return denial(version) };
+        let reading = cell.read(now);
+        match reading.standing {
+            Standing::Refused => denial(version),
+            Standing::Active | Standing::Lifted
+                if let Some(held) = self.sets.holds(reading.set(), ask, version)
+                    && cell.unchanged(reading) =>
+            {
+                verdict(held)
+            }
+            _ => self.ask_user_locked(user, ask, now),
+        }
+    }
+
+    /// Under the lock nothing but session lines changes; one answer is due, and it leaves the set refreshed.
+    #[cold]
+    #[inline(never)]
+    fn ask_user_locked(&self, user: UserId, ask: &Ask<'_>, now: ViewTime) -> Answer {
+        let mut writer = self.writer.lock();
+        let version = self.counters.version.load(Ordering::Relaxed);
+        if version == STOPPED_VERSION {
+            return Answer::Stopped;
+        }
+        let Some(cell) = self.cell(user) else { return Answer::Deny };
+        let reading = cell.read(now);
+        match reading.standing {
+            Standing::Active | Standing::Lifted => {
+                writer.refresh(&self.sets, reading.set(), version);
+                self.sets.holds(reading.set(), ask, version).map_or(Answer::Deny, verdict)
+            }
+            Standing::Refused | Standing::Changing => Answer::Deny,
+        }
+    }
+
+    #[inline]
+    fn ask_session(&self, session: SessionHandle, ask: &Ask<'_>, now: ViewTime) -> Answer {
+        let version = self.counters.version.load(Ordering::Acquire);
+        // Before the line: `Line` says why.
+        let epoch = self.counters.epoch.load(Ordering::Acquire);
+        if let Some(spot) = self.lines.at(session.page, session.slot)
+            && let Some(facts) = spot.line.facts(session.id)
+            && facts.epoch() == epoch
+            && facts.live(now)
+            && let Some(held) = self.sets.holds(facts.set(), ask, version)
+            && spot.line.still(session.id)
+            // No active user changed since the line learned its set, so that the set was not given back either.
+            && self.counters.epoch.load(Ordering::Relaxed) == epoch
+        {
+            return verdict(held);
+        }
+        self.ask_session_again(session, ask, now)
+    }
+
+    /// The line has moved, or it does not know its user's set at this epoch: ask the user's cell.
+    #[cold]
+    #[inline(never)]
+    fn ask_session_again(&self, session: SessionHandle, ask: &Ask<'_>, now: ViewTime) -> Answer {
+        let spot = self.lines.at(session.page, session.slot);
+        let spot = spot.filter(|spot| spot.line.facts(session.id).is_some());
+        let spot = match spot.map_or_else(|| self.lines.search(session.id), Search::Hit) {
+            Search::Hit(spot) => Some(spot),
+            Search::Miss if self.is_stopped() => return Answer::Stopped,
+            Search::Miss => return Answer::Gone,
+            Search::Unsure => None,
+        };
+        if let Some(answer) = spot.and_then(|spot| self.weigh(&spot, session.id, ask, now)) {
+            return answer;
+        }
+        let mut writer = self.writer.lock();
+        let version = self.counters.version.load(Ordering::Relaxed);
+        if version == STOPPED_VERSION {
+            return Answer::Stopped;
+        }
+        let Some(spot) = self.lines.probe(session.id) else { return Answer::Gone };
+        if let Some(cell) = self.users.get(spot.user()) {
+            writer.refresh(&self.sets, cell.read(now).set(), version);
+        }
+        self.weigh(&spot, session.id, ask, now).unwrap_or(Answer::Deny)
+    }
+
+    /// The answer from the line and the user's cell, which the line then remembers; none if either moved meanwhile.
+    fn weigh(&self, spot: &Spot<'_>, id: u64, ask: &Ask<'_>, now: ViewTime) -> Option<Answer> {
+        let version = self.counters.version.load(Ordering::Acquire);
+        // INVARIANT: the epoch is read before the line and before the cell. A change of the cell that is not seen below
+        // ends this epoch, so that what is remembered as of it is then stale.
+        let epoch = self.counters.epoch.load(Ordering::Acquire);
+        if epoch == STOPPED_EPOCH {
+            return Some(Answer::Stopped);
+        }
+        let facts = spot.line.facts(id)?;
+        let generation = spot.generation().load(Ordering::Relaxed);
+        if !spot.line.still(id) || facts.times == FROZEN {
+            return None;
+        }
+        if !facts.live(now) {
+            return Some(Answer::Gone);
+        }
+        let Some(cell) = self.users.get(facts.user()) else { return Some(Answer::Gone) };
+        let reading = cell.read(now);
+        match reading.standing {
+            Standing::Refused => return Some(Answer::Gone),
+            Standing::Changing => return None,
+            Standing::Active | Standing::Lifted => {}
+        }
+        let current = cell.generation() == generation;
+        let held = if current { self.sets.holds(reading.set(), ask, version)? } else { false };
+        // The line was the session's before and after the cell was read: both held at one moment.
+        if !cell.unchanged(reading) || !spot.line.still(id) {
+            return None;
+        }
+        if !current {
+            return Some(Answer::Gone);
+        }
+        if reading.standing == Standing::Active {
+            spot.line.remember(facts, reading.set(), epoch);
+        }
+        Some(verdict(held))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn find_locked(&self, id: u64) -> Option<Spot<'_>> {
+        let _writer = self.writer.lock();
+        self.lines.probe(id)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn read_locked(&self, id: u64) -> Option<(SessionHandle, SessionLine)> {
+        let _writer = self.writer.lock();
+        let spot = self.lines.probe(id)?;
+        Some((Found { spot, id }.handle(), spot.read(id)?))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn touch_moved(&self, id: u64, now: ViewTime, mut again: bool) {
+        let _writer = self.writer.lock();
+        if let Some(spot) = self.lines.probe(id) {
+            spot.touch(id, now, &mut again);
+        }
+    }
+
+    #[inline]
+    fn cell(&self, user: UserId) -> Option<&UserCell> {
+        self.users.get(u32::try_from(user.get()).ok()?)
+    }
+}
+
+#[inline]
+const fn verdict(held: bool) -> Answer {
+    if held { Answer::Allow } else { Answer::Deny }
+}
+
+#[inline]
+const fn denial(version: u64) -> Answer {
+    if version == STOPPED_VERSION { Answer::Stopped } else { Answer::Deny }
+}
+
+#[cfg(test)]
+mod races;
+#[cfg(test)]
+mod tests;

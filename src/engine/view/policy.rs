@@ -1,0 +1,313 @@
+//! The role graph: what each role grants by itself and through the roles it inherits from.
+
+use crate::error::{Error, Result};
+use crate::id::RoleId;
+use crate::permission::{Permission, PermissionSet};
+use std::collections::{HashMap, HashSet};
+
+/// Words of one stored chunk of a role's permissions: 8,192 bits.
+pub(crate) const CHUNK_WORDS: usize = 128;
+const CHUNKS: u32 = Permission::LIMIT / 64 / CHUNK_WORDS as u32;
+
+/// A role, or a place kept for one that something names but that is not there.
+#[derive(Debug, Default)]
+struct Node {
+    id: Option<RoleId>,
+    /// False for a role that only its chunks or its seniors have named: it counts as nothing.
+    present: bool,
+    parents: Vec<u32>,
+    /// Roles that name this one as a parent.
+    seniors: Vec<u32>,
+    own: Vec<u64>,
+    /// Own bits and those of all juniors, when `clean`.
+    effective: PermissionSet,
+    clean: bool,
+}
+
+/// Roles by a dense place in `nodes`; the edges are places.
+// INVARIANT: when a node is not clean, none of its seniors is, so that marking can stop at the first unclean one.
+#[derive(Debug, Default)]
+pub(super) struct Policy {
+    nodes: Vec<Node>,
+    places: HashMap<RoleId, u32>,
+    free: Vec<u32>,
+    defined: Vec<u64>,
+}
+
+impl Policy {
+    /// Puts a role and its parents, in place of whatever parents it had.
+    pub(super) fn put_role(&mut self, id: RoleId, parents: &[RoleId]) -> Result<()> {
+        let place = self.place(id)?;
+        let mut list = Vec::with_capacity(parents.len());
+        for parent in parents {
+            list.push(self.place(*parent)?);
+        }
+        list.sort_unstable();
+        list.dedup();
+        self.relink(place, &list);
+        if let Some(node) = self.node_mut(place) {
+            node.present = true;
+        }
+        self.mark(place);
+        Ok(())
+    }
+
+    /// Takes a role away; its chunks stay until they are taken away themselves.
+    pub(super) fn remove_role(&mut self, id: RoleId) {
+        let Some(&place) = self.places.get(&id) else { return };
+        self.relink(place, &[]);
+        if let Some(node) = self.node_mut(place) {
+            node.present = false;
+        }
+        self.mark(place);
+        self.drop_if_unused(place);
+    }
+
+    /// Puts 8,192 of the role's own bits; missing words are empty.
+    pub(super) fn put_chunk(&mut self, id: RoleId, chunk: u32, words: &[u64]) -> Result<()> {
+        if chunk >= CHUNKS || words.len() > CHUNK_WORDS {
+            return Err(Error::limit(
+                "permission",
+                format!("chunk {chunk} of {id} is beyond the last permission"),
+            ));
+        }
+        let place = self.place(id)?;
+        let start = chunk as usize * CHUNK_WORDS;
+        if let Some(node) = self.node_mut(place) {
+            if node.own.len() < start + words.len() {
+                node.own.resize(start + words.len(), 0);
+            }
+            let padded = words.iter().copied().chain(std::iter::repeat(0));
+            for (mine, word) in node.own.iter_mut().skip(start).take(CHUNK_WORDS).zip(padded) {
+                *mine = word;
+            }
+            while node.own.last() == Some(&0) {
+                node.own.pop();
+            }
+            node.own.shrink_to_fit();
+        }
+        self.mark(place);
+        self.drop_if_unused(place);
+        Ok(())
+    }
+
+    /// Makes a permission count, or no longer count.
+    pub(super) fn define(&mut self, permission: Permission, defined: bool) -> Result<()> {
+        if permission.bit() >= Permission::LIMIT {
+            return Err(Error::limit("permission", format!("{permission} is beyond the last one")));
+        }
+        if self.defined.len() <= permission.word() {
+            self.defined.resize(permission.word() + 1, 0);
+        }
+        if let Some(word) = self.defined.get_mut(permission.word()) {
+            *word = if defined { *word | permission.mask() } else { *word & !permission.mask() };
+        }
+        Ok(())
+    }
+
+    /// The defined permissions of all these roles together, as words into `out`.
+    pub(super) fn union_into(&mut self, roles: &[RoleId], out: &mut Vec<u64>) {
+        out.clear();
+        for role in roles {
+            let Some(&place) = self.places.get(role) else { continue };
+            if self.settle(place) {
+                let words = self.node(place).map_or(&[][..], |node| node.effective.words());
+                union(out, words);
+            } else {
+                // Damaged data: a cycle. Nothing is remembered, every question walks it again.
+                for junior in self.walk(place, |node| &node.parents) {
+                    union(out, self.node(junior).filter(|node| node.present).map_or(&[], |node| &node.own));
+                }
+            }
+        }
+        out.truncate(self.defined.len());
+        for (word, defined) in out.iter_mut().zip(&self.defined) {
+            *word &= defined;
+        }
+    }
+
+    /// The defined permissions of these roles and all their juniors.
+    pub(super) fn effective(&mut self, roles: &[RoleId]) -> PermissionSet {
+        let mut words = Vec::new();
+        self.union_into(roles, &mut words);
+        PermissionSet::from_words(words)
+    }
+
+    /// True if the senior holds all that the junior holds: they are one, or inheritance leads from one to the other.
+    pub(super) fn reaches(&self, senior: RoleId, junior: RoleId) -> bool {
+        senior == junior || self.juniors(senior).contains(&junior)
+    }
+
+    /// The roles that this one inherits from, near and far, in rising order.
+    pub(super) fn juniors(&self, role: RoleId) -> Vec<RoleId> {
+        self.around(role, |node| &node.parents)
+    }
+
+    /// The roles that inherit from this one, near and far, in rising order.
+    pub(super) fn seniors(&self, role: RoleId) -> Vec<RoleId> {
+        self.around(role, |node| &node.seniors)
+    }
+
+    pub(super) fn contains(&self, role: RoleId) -> bool {
+        self.places.get(&role).and_then(|place| self.node(*place)).is_some_and(|node| node.present)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.nodes.iter().filter(|node| node.present).count()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        let words = |node: &Node| node.own.capacity() + node.effective.words().len();
+        let edges = |node: &Node| node.parents.capacity() + node.seniors.capacity();
+        let lists: usize = self.nodes.iter().map(|node| 8 * words(node) + 4 * edges(node)).sum();
+        lists + self.nodes.capacity() * size_of::<Node>() + self.places.capacity() * 8 / 7 * 9
+    }
+
+    fn around(&self, role: RoleId, edges: fn(&Node) -> &Vec<u32>) -> Vec<RoleId> {
+        let Some(&place) = self.places.get(&role) else { return Vec::new() };
+        let mut found: Vec<RoleId> = self
+            .walk(place, edges)
+            .into_iter()
+            .filter_map(|place| self.node(place).filter(|node| node.present)?.id)
+            .filter(|found| *found != role)
+            .collect();
+        found.sort_unstable();
+        found
+    }
+
+    /// The node and all that the edges lead to from it, each once. An absent role has no parents to lead on.
+    fn walk(&self, from: u32, edges: fn(&Node) -> &Vec<u32>) -> Vec<u32> {
+        let (mut seen, mut order, mut next) = (HashSet::from([from]), vec![from], 0);
+        while let Some(&place) = order.get(next) {
+            next += 1;
+            for edge in self.node(place).map_or(&[][..], |node| edges(node)) {
+                if seen.insert(*edge) {
+                    order.push(*edge);
+                }
+            }
+        }
+        order
+    }
+
+    /// Makes the node and all below it clean; false if a cycle forbids it.
+    fn settle(&mut self, root: u32) -> bool {
+        if self.node(root).is_some_and(|node| node.clean) {
+            return true;
+        }
+        // The path from the root down, each with the number of the parent to look at next.
+        let mut path: Vec<(u32, usize)> = vec![(root, 0)];
+        let mut on_path = HashSet::from([root]);
+        while let Some((place, next)) = path.last_mut() {
+            let (place, at) = (*place, *next);
+            *next += 1;
+            let Some(node) = self.node(place) else { return false };
+            match node.parents.get(at).copied() {
+                Some(parent) if self.node(parent).is_some_and(|node| node.clean) => {}
+                Some(parent) if !on_path.insert(parent) => return false,
+                Some(parent) => path.push((parent, 0)),
+                None => {
+                    self.combine(place);
+                    on_path.remove(&place);
+                    path.pop();
+                }
+            }
+        }
+        true
+    }
+
+    /// Works out a node whose parents are all clean.
+    fn combine(&mut self, place: u32) {
+        let Some(node) = self.node_mut(place) else { return };
+        let mut words = Vec::new();
+        if node.present {
+            words.clone_from(&node.own);
+            let parents = std::mem::take(&mut node.parents);
+            for parent in &parents {
+                union(&mut words, self.node(*parent).map_or(&[], |parent| parent.effective.words()));
+            }
+            if let Some(node) = self.node_mut(place) {
+                node.parents = parents;
+            }
+        }
+        words.shrink_to_fit();
+        if let Some(node) = self.node_mut(place) {
+            node.effective = PermissionSet::from_words(words);
+            node.clean = true;
+        }
+    }
+
+    /// Forgets what was worked out for the node and for every role above it.
+    fn mark(&mut self, place: u32) {
+        let mut todo = vec![place];
+        while let Some(place) = todo.pop() {
+            if let Some(node) = self.nodes.get_mut(place as usize)
+                && std::mem::take(&mut node.clean)
+            {
+                node.effective = PermissionSet::new();
+                todo.extend_from_slice(&node.seniors);
+            }
+        }
+    }
+
+    // INVARIANT: `parents` is in rising order, each once, here and in the node.
+    fn relink(&mut self, place: u32, parents: &[u32]) {
+        let Some(node) = self.node_mut(place) else { return };
+        let former = std::mem::replace(&mut node.parents, parents.to_vec());
+        for parent in parents.iter().filter(|parent| former.binary_search(parent).is_err()) {
+            if let Some(node) = self.node_mut(*parent) {
+                node.seniors.push(place);
+            }
+        }
+        for parent in former.into_iter().filter(|parent| parents.binary_search(parent).is_err()) {
+            if let Some(node) = self.node_mut(parent) {
+                node.seniors.retain(|senior| *senior != place);
+            }
+            self.drop_if_unused(parent);
+        }
+    }
+
+    fn place(&mut self, id: RoleId) -> Result<u32> {
+        if let Some(&place) = self.places.get(&id) {
+            return Ok(place);
+        }
+        let node = Node { id: Some(id), ..Node::default() };
+        let place = match self.free.pop() {
+            Some(place) => place,
+            None => u32::try_from(self.nodes.len()).map_err(|_| Error::limit("role", "too many roles"))?,
+        };
+        match self.node_mut(place) {
+            Some(free) => *free = node,
+            None => self.nodes.push(node),
+        }
+        self.places.insert(id, place);
+        Ok(place)
+    }
+
+    fn drop_if_unused(&mut self, place: u32) {
+        let Some(node) = self.node_mut(place) else { return };
+        if node.present || !node.own.is_empty() || !node.seniors.is_empty() || !node.parents.is_empty() {
+            return;
+        }
+        if let Some(id) = std::mem::take(node).id {
+            self.places.remove(&id);
+            self.free.push(place);
+        }
+    }
+
+    fn node(&self, place: u32) -> Option<&Node> {
+        self.nodes.get(place as usize)
+    }
+
+    fn node_mut(&mut self, place: u32) -> Option<&mut Node> {
+        self.nodes.get_mut(place as usize)
+    }
+}
+
+fn union(out: &mut Vec<u64>, words: &[u64]) {
+    if out.len() < words.len() {
+        out.resize(words.len(), 0);
+    }
+    for (mine, theirs) in out.iter_mut().zip(words) {
+        *mine |= theirs;
+    }
+}

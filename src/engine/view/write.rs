@@ -1,0 +1,290 @@
+//! What changes the view. Every method is idempotent, and any order of the same changes leaves the same state.
+
+use super::lines::SessionLine;
+use super::pages::Pages;
+use super::policy::Policy;
+use super::sets::{Interner, Sets};
+use super::time::ViewTime;
+use super::users::{UserCell, UserState};
+use super::{STOPPED_EPOCH, STOPPED_VERSION, View};
+use crate::error::{Error, Result};
+use crate::id::{RoleId, SessionId, UserId};
+use crate::permission::{Permission, PermissionSet};
+use std::sync::atomic::Ordering;
+
+/// Pages that a collection of last-seen times looks at before it lets other writers in.
+const SEEN_SPAN: u32 = 256;
+
+/// What is the writer's alone.
+#[derive(Debug)]
+pub(super) struct Writer {
+    policy: Policy,
+    interner: Interner,
+    pages: Pages,
+    users: u64,
+}
+
+impl Writer {
+    pub(super) fn new() -> Self {
+        Self { policy: Policy::default(), interner: Interner::new(), pages: Pages::new(), users: 0 }
+    }
+
+    pub(super) fn refresh(&mut self, sets: &Sets, set: u32, version: u64) {
+        self.interner.refresh(sets, &mut self.policy, set, version);
+    }
+}
+
+/// How much is in the view.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Stats {
+    pub(crate) users: u64,
+    pub(crate) sessions: u64,
+    pub(crate) roles: u64,
+    /// Distinct sets of roles that users hold.
+    pub(crate) sets: u64,
+    /// Bytes of memory by part.
+    pub(crate) user_bytes: usize,
+    pub(crate) set_bytes: usize,
+    pub(crate) session_bytes: usize,
+    pub(crate) policy_bytes: usize,
+}
+
+impl View {
+    /// Puts a user's state and session generation; the roles stay.
+    pub(crate) fn put_user(&self, user: UserId, state: UserState, generation: u32) -> Result<()> {
+        let mut writer = self.writer.lock();
+        let cell = self.users.grow_to(number(user)?)?;
+        self.put_state(&mut writer, cell, Some(state), generation);
+        Ok(())
+    }
+
+    /// Takes a user away; what was assigned stays until it is taken away itself.
+    pub(crate) fn remove_user(&self, user: UserId) {
+        let mut writer = self.writer.lock();
+        if let Some(cell) = self.cell(user) {
+            self.put_state(&mut writer, cell, None, 0);
+        }
+    }
+
+    /// Gives a user a role, whether or not either of them is there yet.
+    pub(crate) fn assign(&self, user: UserId, role: RoleId) -> Result<()> {
+        let mut writer = self.writer.lock();
+        let cell = self.users.grow_to(number(user)?)?;
+        let held = writer.interner.roles(cell.current().2);
+        let Err(place) = held.binary_search(&role) else { return Ok(()) };
+        let mut roles = Vec::with_capacity(held.len() + 1);
+        roles.extend_from_slice(held);
+        roles.insert(place, role);
+        self.put_roles(&mut writer, cell, &roles)
+    }
+
+    /// Takes a role from a user.
+    pub(crate) fn unassign(&self, user: UserId, role: RoleId) -> Result<()> {
+        let mut writer = self.writer.lock();
+        let Some(cell) = self.cell(user) else { return Ok(()) };
+        let held = writer.interner.roles(cell.current().2);
+        let Ok(place) = held.binary_search(&role) else { return Ok(()) };
+        let mut roles = held.to_vec();
+        roles.remove(place);
+        self.put_roles(&mut writer, cell, &roles)
+    }
+
+    /// Puts a role and its parents, all of whose permissions it has too.
+    pub(crate) fn put_role(&self, role: RoleId, parents: &[RoleId]) -> Result<()> {
+        let mut writer = self.writer.lock();
+        let done = writer.policy.put_role(role, parents);
+        self.end_version();
+        done
+    }
+
+    /// Takes a role away, for all who hold it or inherit from it.
+    pub(crate) fn remove_role(&self, role: RoleId) {
+        let mut writer = self.writer.lock();
+        writer.policy.remove_role(role);
+        self.end_version();
+    }
+
+    /// Puts the role's own permissions from `chunk * 8192` on, [`CHUNK_WORDS`](super::CHUNK_WORDS) words of 64.
+    pub(crate) fn put_chunk(&self, role: RoleId, chunk: u32, words: &[u64]) -> Result<()> {
+        let mut writer = self.writer.lock();
+        let done = writer.policy.put_chunk(role, chunk, words);
+        self.end_version();
+        done
+    }
+
+    pub(crate) fn remove_chunk(&self, role: RoleId, chunk: u32) -> Result<()> {
+        self.put_chunk(role, chunk, &[])
+    }
+
+    /// Makes a permission count.
+    pub(crate) fn define(&self, permission: Permission) -> Result<()> {
+        let mut writer = self.writer.lock();
+        let done = writer.policy.define(permission, true);
+        self.end_version();
+        done
+    }
+
+    /// Makes a permission count for nobody, whoever has it.
+    pub(crate) fn undefine(&self, permission: Permission) -> Result<()> {
+        let mut writer = self.writer.lock();
+        let done = writer.policy.define(permission, false);
+        self.end_version();
+        done
+    }
+
+    /// Inserts a session or brings it up to date.
+    pub(crate) fn put_session(&self, session: &SessionLine) -> Result<()> {
+        let mut writer = self.writer.lock();
+        writer.pages.put(&self.lines, session)
+    }
+
+    /// Takes a session away; true if it was there.
+    pub(crate) fn remove_session(&self, session: SessionId) -> bool {
+        let mut writer = self.writer.lock();
+        writer.pages.remove(&self.lines, session.get())
+    }
+
+    /// Refuses everything from the moment this returns, for good.
+    pub(crate) fn stop(&self) {
+        let _writer = self.writer.lock();
+        self.counters.version.store(STOPPED_VERSION, Ordering::Release);
+        self.counters.epoch.store(STOPPED_EPOCH, Ordering::Release);
+    }
+
+    /// Up to `limit` sessions that were seen since they were last taken, and when. Put one back with
+    /// [`note_seen`](Self::note_seen) if it could not be written down.
+    pub(crate) fn take_seen(&self, limit: usize) -> Vec<(SessionId, ViewTime)> {
+        let mut taken = Vec::new();
+        let pages = self.writer.lock().pages.count();
+        for _ in 0..=pages / SEEN_SPAN + 1 {
+            let mut writer = self.writer.lock();
+            writer.pages.take_seen(&self.lines, limit, SEEN_SPAN, &mut taken);
+            if taken.len() >= limit {
+                break;
+            }
+        }
+        taken
+    }
+
+    /// Makes [`take_seen`](Self::take_seen) give the session again.
+    pub(crate) fn note_seen(&self, session: SessionId) {
+        let _writer = self.writer.lock();
+        if let Some(spot) = self.lines.probe(session.get()) {
+            spot.page.dirty.fetch_or(1 << spot.slot, Ordering::AcqRel);
+        }
+    }
+
+    /// The session as the view has it.
+    pub(crate) fn session(&self, session: SessionId) -> Option<SessionLine> {
+        let _writer = self.writer.lock();
+        self.lines.probe(session.get())?.read(session.get())
+    }
+
+    /// A user's state and session generation; none if there is no such user.
+    pub(crate) fn user(&self, user: UserId) -> Option<(UserState, u32)> {
+        let _writer = self.writer.lock();
+        let (state, generation, _) = self.cell(user)?.current();
+        Some((state?, generation))
+    }
+
+    /// The roles that a user was given, in rising order.
+    pub(crate) fn roles_of(&self, user: UserId) -> Vec<RoleId> {
+        let writer = self.writer.lock();
+        self.cell(user).map_or_else(Vec::new, |cell| writer.interner.roles(cell.current().2).to_vec())
+    }
+
+    /// What a user's roles grant, whatever the user's state.
+    pub(crate) fn permissions_of_user(&self, user: UserId) -> PermissionSet {
+        let roles = self.roles_of(user);
+        self.writer.lock().policy.effective(&roles)
+    }
+
+    /// What a role grants by itself and through the roles it inherits from.
+    pub(crate) fn permissions_of_role(&self, role: RoleId) -> PermissionSet {
+        self.writer.lock().policy.effective(&[role])
+    }
+
+    pub(crate) fn has_role(&self, role: RoleId) -> bool {
+        self.writer.lock().policy.contains(role)
+    }
+
+    /// True if the senior is the junior or inherits from it, near or far.
+    pub(crate) fn reaches(&self, senior: RoleId, junior: RoleId) -> bool {
+        self.writer.lock().policy.reaches(senior, junior)
+    }
+
+    /// All roles that this one inherits from.
+    pub(crate) fn juniors(&self, role: RoleId) -> Vec<RoleId> {
+        self.writer.lock().policy.juniors(role)
+    }
+
+    /// All roles that inherit from this one.
+    pub(crate) fn seniors(&self, role: RoleId) -> Vec<RoleId> {
+        self.writer.lock().policy.seniors(role)
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let writer = self.writer.lock();
+        Stats {
+            users: writer.users,
+            sessions: writer.pages.len(),
+            roles: writer.policy.len() as u64,
+            sets: writer.interner.len() as u64,
+            user_bytes: self.users.bytes(),
+            set_bytes: self.sets.bytes(&writer.interner) + writer.interner.bytes(),
+            session_bytes: writer.pages.bytes(&self.lines),
+            policy_bytes: writer.policy.bytes(),
+        }
+    }
+
+    fn put_state(&self, writer: &mut Writer, cell: &UserCell, state: Option<UserState>, generation: u32) {
+        let (former, former_generation, _) = cell.current();
+        if (former, former_generation) == (state, generation) {
+            return;
+        }
+        cell.put_state(state, generation);
+        writer.users = writer.users + u64::from(state.is_some()) - u64::from(former.is_some());
+        self.end_epoch(writer, former);
+    }
+
+    fn put_roles(&self, writer: &mut Writer, cell: &UserCell, roles: &[RoleId]) -> Result<()> {
+        let (state, _, former) = cell.current();
+        let set = writer.interner.hold(&self.sets, roles)?;
+        cell.put_set(set);
+        self.end_epoch(writer, state);
+        // INVARIANT: after the cell and the epoch, so that no reader takes the number's next roles for this user's.
+        writer.interner.release(former);
+        Ok(())
+    }
+
+    /// Makes every session line ask its user's cell again, after the cell was changed.
+    ///
+    /// Lines remember active users only, so that the change of any other leaves nothing to forget: creating users does
+    /// not slow the sessions of those who are there.
+    fn end_epoch(&self, writer: &mut Writer, former: Option<UserState>) {
+        let epoch = self.counters.epoch.load(Ordering::Relaxed);
+        if former != Some(UserState::Active) || epoch == STOPPED_EPOCH {
+            return;
+        }
+        let next = epoch + 1;
+        // Numbers come round: at the start and in the middle of each round, lines forget the epochs they remember, so
+        // that none lives to see its number again. A reader would have to sleep through two billion commits.
+        if next == STOPPED_EPOCH || next == STOPPED_EPOCH / 2 {
+            writer.pages.forget_grants(&self.lines);
+        }
+        let next = if next == STOPPED_EPOCH { 1 } else { next };
+        self.counters.epoch.store(next, Ordering::Release);
+    }
+
+    /// Makes every set be worked out again when it is next asked, after the policy was changed.
+    fn end_version(&self) {
+        let version = self.counters.version.load(Ordering::Relaxed);
+        if version != STOPPED_VERSION {
+            self.counters.version.store(version + 1, Ordering::Release);
+        }
+    }
+}
+
+fn number(user: UserId) -> Result<u32> {
+    u32::try_from(user.get()).map_err(|_| Error::limit("user", format!("{user} is beyond the last one")))
+}
