@@ -345,3 +345,8 @@ const fn verdict(held: bool) -> Answer {
 const fn denial(version: u64) -> Answer {
     if version == STOPPED_VERSION { Answer::Stopped } else { Answer::Deny }
 }
+
+#[cfg(test)]
+mod races;
+#[cfg(test)]
+mod tests;

@@ -44,7 +44,7 @@ impl Policy {
         }
         list.sort_unstable();
         list.dedup();
-        self.relink(place, list);
+        self.relink(place, &list);
         if let Some(node) = self.node_mut(place) {
             node.present = true;
         }
@@ -55,7 +55,7 @@ impl Policy {
     /// Takes a role away; its chunks stay until they are taken away themselves.
     pub(super) fn remove_role(&mut self, id: RoleId) {
         let Some(&place) = self.places.get(&id) else { return };
-        self.relink(place, Vec::new());
+        self.relink(place, &[]);
         if let Some(node) = self.node_mut(place) {
             node.present = false;
         }
@@ -254,9 +254,9 @@ impl Policy {
     }
 
     // INVARIANT: `parents` is in rising order, each once, here and in the node.
-    fn relink(&mut self, place: u32, parents: Vec<u32>) {
+    fn relink(&mut self, place: u32, parents: &[u32]) {
         let Some(node) = self.node_mut(place) else { return };
-        let former = std::mem::replace(&mut node.parents, parents.clone());
+        let former = std::mem::replace(&mut node.parents, parents.to_vec());
         for parent in parents.iter().filter(|parent| former.binary_search(parent).is_err()) {
             if let Some(node) = self.node_mut(*parent) {
                 node.seniors.push(place);

@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn elements_are_where_they_were_put_and_never_move() {
-        let array = Segmented::<AtomicU32, 16>::new();
+        let array = Segmented::<AtomicU32, 1024>::new();
         assert!(array.get(0).is_none());
         let indices = [0, 1, 15, 16, 1023, 1024, 1025, 3071, 3072, 65_535, 1_000_000, u32::MAX - 1, u32::MAX];
         let mut places = Vec::new();

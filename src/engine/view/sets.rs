@@ -28,6 +28,9 @@ pub(super) enum Ask<'a> {
     All(&'a PermissionSet),
 }
 
+/// All words up to the tier's end; absent for as long as they are empty.
+type Tier = OnceLock<Box<[AtomicU64]>>;
+
 /// The permission bits of one role set, as they are under the policy of `version`.
 // INVARIANT: `version` is stored after the words that belong to it and is `NO_VERSION` while they change.
 #[derive(Debug, Default)]
@@ -35,7 +38,7 @@ pub(super) enum Ask<'a> {
 pub(super) struct Entry {
     version: AtomicU64,
     near: [AtomicU64; NEAR],
-    far: OnceLock<Box<[OnceLock<Box<[AtomicU64]>>; FAR_TIERS]>>,
+    far: OnceLock<Box<[Tier; FAR_TIERS]>>,
 }
 
 impl Entry {
