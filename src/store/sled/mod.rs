@@ -13,7 +13,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
-use super::{Batch, CommitError, Faults, Head, Row, Scan, Sink, Store, Table, Version, plan};
+use super::{Batch, CommitError, FaultPoint, Faults, Head, Row, Scan, Sink, Store, Table, Version, plan};
 use crate::error::{Error, ErrorKind, Result};
 use crate::secret::{SystemEntropy, random};
 use committer::Committer;
@@ -155,6 +155,10 @@ fn recover(
                 if reached.is_none() {
                     return Err(between(start.version));
                 }
+                options
+                    .faults
+                    .hit(FaultPoint::Apply)
+                    .map_err(|error| shared::failed("write to the tables", error))?;
                 tables.apply(&id, after, rows)?;
                 reached = Some(after);
                 return Ok(());
@@ -163,9 +167,12 @@ fn recover(
         })?;
         let Some(position) = reached else { return Err(beyond(start.version, journal.last())) };
         if replayed {
+            options
+                .faults
+                .hit(FaultPoint::Checkpoint)
+                .map_err(|error| shared::failed("sync the tables", error))?;
             tables.sync()?;
-            let restarted = journal.restart(position);
-            restarted.map_err(|error| dir::storage("write the journal in", directory.path(), error))?;
+            journal.restart(position).map_err(|error| shared::failed("write the journal", error))?;
         }
         Ok((journal, position))
     })?;
