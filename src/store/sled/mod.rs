@@ -22,7 +22,7 @@ use entry::{DatabaseId, Position};
 use journal::Journal;
 use parking_lot::Mutex;
 use shared::{CLOSED, Shared, unknown};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -61,7 +61,11 @@ pub(crate) struct SledStore {
 impl SledStore {
     /// Opens the database at a path, or makes one there.
     pub(crate) fn open(path: &Path, tables: &'static [Table], options: SledOptions) -> Result<Self> {
-        let path = std::path::absolute(path).map_err(|error| dir::storage("find", path, error))?;
+        // Without a slash at the end, which would make the operating system look through a symbolic link.
+        let path: PathBuf = std::path::absolute(path)
+            .map_err(|error| dir::storage("find", path, error))?
+            .components()
+            .collect();
         let directory = dir::open(&path, |directory| create(directory, tables, &options))?;
         let (tables, journal, position) = recover(&directory, tables, &options)?;
         let tables = Arc::new(tables);

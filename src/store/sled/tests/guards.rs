@@ -57,6 +57,8 @@ fn unsafe_paths_are_refused_and_left_alone() {
     drop(open(&place.path()).unwrap());
     symlink(place.path(), place.at("link")).unwrap();
     refused_at(&place.at("link"), "symbolic link");
+    refused_at(&place.at("link/"), "symbolic link");
+    refused_at(&place.at("link/."), "symbolic link");
     symlink(place.at("nowhere"), place.at("dangling")).unwrap();
     refused_at(&place.at("dangling"), "symbolic link");
 
@@ -162,12 +164,15 @@ fn of_many_creators_one_wins_and_the_others_find_it_locked() {
 #[test]
 fn what_crashed_creations_left_is_removed_unless_one_is_under_way() {
     let place = Place::new();
+    drop(open(&place.path()).unwrap());
     for name in ["auth.db.creating-1", "auth.db.creating-2", "other.creating-1"] {
         fs::create_dir(place.at(name)).unwrap();
         set_mode(&place.at(name), 0o700);
         fs::write(place.at(name).join("db"), "half").unwrap();
+        fs::copy(place.path().join("lock"), place.at(name).join("lock")).unwrap();
     }
-    let held = fs::File::create(place.at("auth.db.creating-2/lock")).unwrap();
+    fs::remove_dir_all(place.path()).unwrap();
+    let held = fs::File::open(place.at("auth.db.creating-2/lock")).unwrap();
     rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive).unwrap();
     drop(open(&place.path()).unwrap());
     let left =
