@@ -22,7 +22,7 @@ pub(crate) use log::Head;
 pub(crate) use memory::MemoryStore;
 #[cfg(feature = "sled")]
 pub(crate) use sled::{SledOptions, SledStore};
-pub(crate) use table::{Index, IndexKeys, Kind, Record, Stored, find, index_prefix, page, page_by, read};
+pub(crate) use table::{Index, Kind, Record, Stored, find, index_prefix, page, page_by, read};
 
 pub use faults::{FaultPoint, Faults};
 

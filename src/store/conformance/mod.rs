@@ -61,7 +61,7 @@ impl Subject {
     fn reopen(&mut self) {
         #[cfg(feature = "sled")]
         if let Some(dir) = &self.dir {
-            self.store = Arc::new(MemoryStore::new());
+            self.store = Arc::new(MemoryStore::default());
             self.store = Arc::new(open_sled(dir, &self.faults));
         }
     }
