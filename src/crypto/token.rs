@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::id::SessionId;
 use crate::secret::{Entropy, equal, random};
-use data_encoding::BASE64URL_NOPAD;
+use base64_simd::{Out, URL_SAFE_NO_PAD};
 use std::fmt;
 use zeroize::Zeroizing;
 
@@ -33,7 +33,7 @@ impl Token {
     pub(crate) fn mint(entropy: &dyn Entropy) -> Result<(Self, SessionId, Digest)> {
         let raw = random::<RAW_BYTES>(entropy)?;
         let text =
-            Zeroizing::new(format!("{PREFIX}{}", &*Zeroizing::new(BASE64URL_NOPAD.encode(raw.as_slice()))));
+            Zeroizing::new(format!("{PREFIX}{}", &*Zeroizing::new(URL_SAFE_NO_PAD.encode_to_string(raw.as_slice()))));
         let presented = Presented::from_raw(&raw);
         Ok((Self(text), presented.id(), presented.digest()))
     }
@@ -83,10 +83,8 @@ impl Presented {
             return None;
         }
         let mut raw = [0; RAW_BYTES];
-        match BASE64URL_NOPAD.decode_mut(body.as_bytes(), &mut raw) {
-            Ok(RAW_BYTES) => Some(Self::from_raw(&raw)),
-            _ => None,
-        }
+        let decoded = URL_SAFE_NO_PAD.decode(body.as_bytes(), Out::from_slice(&mut raw)).ok()?.len();
+        (decoded == RAW_BYTES).then(|| Self::from_raw(&raw))
     }
 
     fn from_raw(raw: &[u8; RAW_BYTES]) -> Self {
