@@ -36,6 +36,32 @@ pub(crate) struct SessionLine {
     pub(crate) seen: ViewTime,
 }
 
+/// Names a session and where its line was last seen, so that the next look needs no search.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct SessionHandle {
+    pub(super) id: u64,
+    pub(super) page: u32,
+    pub(super) slot: u8,
+}
+
+impl SessionHandle {
+    pub(crate) const fn id(self) -> SessionId {
+        SessionId::from_number(self.id)
+    }
+}
+
+/// What a session's line said at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Snapshot {
+    pub(crate) handle: SessionHandle,
+    /// To be compared in constant time with that of the token before anything else is believed.
+    pub(crate) digest: [u8; 32],
+    pub(crate) user: UserId,
+    pub(crate) deadline: ViewTime,
+    pub(crate) idle_timeout: u32,
+    pub(crate) seen: ViewTime,
+}
+
 /// A session in the table. All fields are written by the writer, but `times` and `grant` also by readers, with a
 /// compare-and-swap from what they had read.
 ///
@@ -100,6 +126,11 @@ impl Facts {
     }
 }
 
+/// The word of a time of last use and a deadline, never `FROZEN`.
+pub(super) fn times(seen: ViewTime, deadline: ViewTime) -> u64 {
+    pair(seen.secs().min(u32::MAX - 1), deadline.secs())
+}
+
 pub(super) const fn pair(high: u32, low: u32) -> u64 {
     (high as u64) << 32 | low as u64
 }
@@ -110,7 +141,7 @@ impl Line {
     pub(super) fn facts(&self, id: u64) -> Option<Facts> {
         (self.id.load(Ordering::Acquire) == id).then(|| Facts {
             times: self.times.load(Ordering::Relaxed),
-            grant: self.grant.load(Ordering::Relaxed),
+            grant: self.grant.load(Ordering::Acquire),
             who: self.who.load(Ordering::Relaxed),
         })
     }
@@ -123,9 +154,12 @@ impl Line {
     }
 
     /// Remembers the user's set as of an epoch, unless somebody was faster.
+    ///
+    /// Releasing, as the load of it acquires: whoever finds the number here must not see less of the set than the
+    /// reader that found it in the user's cell. The epoch does not give that: the cell may be newer than it.
     pub(super) fn remember(&self, facts: Facts, set: u32, epoch: u32) {
-        let _ =
-            self.grant.compare_exchange(facts.grant, pair(set, epoch), Ordering::Relaxed, Ordering::Relaxed);
+        let new = pair(set, epoch);
+        let _ = self.grant.compare_exchange(facts.grant, new, Ordering::Release, Ordering::Relaxed);
     }
 }
 
@@ -167,19 +201,33 @@ impl Spot<'_> {
         (self.line.who.load(Ordering::Relaxed) >> 32) as u32
     }
 
-    /// The whole session, if the line is that session's and not on the move.
+    /// The whole session, if the line is that session's and not on the move; for the writer, for whom alone the
+    /// generation belongs to the rest for certain.
     pub(super) fn read(&self, id: u64) -> Option<SessionLine> {
+        let snapshot = self.snapshot(id)?;
+        Some(SessionLine {
+            id: SessionId::from_number(id),
+            digest: snapshot.digest,
+            user: snapshot.user,
+            generation: self.generation().load(Ordering::Relaxed),
+            deadline: snapshot.deadline,
+            idle_timeout: snapshot.idle_timeout,
+            seen: snapshot.seen,
+        })
+    }
+
+    /// What the line itself has, if it is that session's and not on the move: one cache line and no other.
+    #[inline]
+    pub(super) fn snapshot(&self, id: u64) -> Option<Snapshot> {
         let facts = self.line.facts(id)?;
         let mut digest = [0; 32];
         for (bytes, word) in digest.chunks_exact_mut(8).zip(&self.line.digest) {
             bytes.copy_from_slice(&word.load(Ordering::Relaxed).to_le_bytes());
         }
-        let generation = self.generation().load(Ordering::Relaxed);
-        (self.line.still(id) && facts.times != FROZEN).then_some(SessionLine {
-            id: SessionId::from_number(id),
+        (self.line.still(id) && facts.times != FROZEN).then_some(Snapshot {
+            handle: SessionHandle { id, page: self.number, slot: self.slot },
             digest,
             user: UserId::from_number(facts.user().into()),
-            generation,
             deadline: ViewTime::from_secs(facts.times as u32),
             idle_timeout: facts.who as u32,
             seen: facts.seen(),
@@ -197,7 +245,7 @@ impl Spot<'_> {
             if facts.seen() >= now || !facts.live(now) {
                 break;
             }
-            let later = pair(now.secs(), facts.times as u32);
+            let later = times(now, ViewTime::from_secs(facts.times as u32));
             let swap = self.line.times.compare_exchange_weak(
                 facts.times,
                 later,

@@ -1,6 +1,8 @@
 //! The writer's side of the session table: placing, removing, and moving lines to fresh pages.
 
-use super::lines::{DEPTHS, EMPTY, FROZEN, LINES, Lines, Page, SessionLine, Spot, TOMBSTONE, index, pair};
+use super::lines::{
+    DEPTHS, EMPTY, FROZEN, LINES, Lines, Page, SessionLine, Spot, TOMBSTONE, index, pair, times,
+};
 use super::time::ViewTime;
 use crate::error::{Error, Result};
 use crate::id::SessionId;
@@ -8,8 +10,8 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering, fence};
 
 /// Live lines beyond which a page is split. Fuller pages save memory and make a search read more lines: at a million
-/// sessions this costs about 130 bytes a session and 1.6 lines a search.
-const FULL: u8 = 52;
+/// sessions this costs about 145 bytes a session and 1.5 lines a search.
+const FULL: u8 = 48;
 /// A page with fewer empty lines than this, and this many tombstones, is moved to a fresh page.
 const SPARE: u8 = 6;
 /// The directory may always have this many entries, and beyond that so many for each session: random ids need about
@@ -164,15 +166,17 @@ impl Pages {
         let same = spot.read(id).is_some_and(|old| {
             (old.digest, old.user, old.generation) == (session.digest, session.user, session.generation)
         });
-        let times = |old: u64| pair(session.seen.secs().max((old >> 32) as u32), session.deadline.secs());
+        let seen = |old: u64| session.seen.max(ViewTime::from_secs((old >> 32) as u32));
         if same {
             spot.line.who.store(pair(user, session.idle_timeout), Ordering::Release);
-            let _ = spot.line.times.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |old| Some(times(old)));
+            let _ = spot.line.times.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |old| {
+                Some(times(seen(old), session.deadline))
+            });
             return;
         }
         let _moving = Moving::begin(lines);
         let old = spot.line.times.swap(FROZEN, Ordering::AcqRel);
-        session.seen = ViewTime::from_secs((times(old) >> 32) as u32);
+        session.seen = seen(old);
         spot.line.id.store(TOMBSTONE, Ordering::Relaxed);
         self.place(spot, user, &session);
     }
@@ -185,7 +189,7 @@ impl Pages {
         for (word, bytes) in line.digest.iter().zip(session.digest.chunks_exact(8)) {
             word.store(u64::from_le_bytes(bytes.try_into().unwrap_or_default()), Ordering::Relaxed);
         }
-        line.times.store(pair(session.seen.secs(), session.deadline.secs()), Ordering::Relaxed);
+        line.times.store(times(session.seen, session.deadline), Ordering::Relaxed);
         line.grant.store(self.stale_grant(), Ordering::Relaxed);
         line.who.store(pair(user, session.idle_timeout), Ordering::Relaxed);
         spot.generation().store(session.generation, Ordering::Relaxed);
@@ -241,8 +245,8 @@ impl Pages {
             if id <= TOMBSTONE {
                 continue;
             }
-            let times = from.line.times.swap(FROZEN, Ordering::AcqRel);
-            session.seen = ViewTime::from_secs((times >> 32) as u32);
+            let last = from.line.times.swap(FROZEN, Ordering::AcqRel);
+            session.seen = ViewTime::from_secs((last >> 32) as u32);
             let target = if split && index(id, depth.into()) % 2 == 1 { high } else { low };
             if let Some(to) = first_empty(lines, target, id) {
                 self.place(&to, (from.line.who.load(Ordering::Relaxed) >> 32) as u32, &session);

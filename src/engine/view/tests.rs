@@ -282,8 +282,9 @@ proptest! {
         prop_assert_eq!(view.stats().sessions, model.len() as u64);
         for id in ids.iter().copied().chain((0..500).map(|_| mix.next())) {
             let id = SessionId::from_number(id);
-            let found = view.find(id).and_then(|found| view.read(&found)).map(|found| found.1);
-            prop_assert_eq!(found, model.get(&id.get()).copied());
+            let found = view.find(id).and_then(|found| view.read(&found)).map(|found| found.digest);
+            prop_assert_eq!(found, model.get(&id.get()).map(|line| line.digest));
+            prop_assert_eq!(view.session(id), model.get(&id.get()).copied());
         }
     }
 }
@@ -330,7 +331,7 @@ fn chosen_session_ids_meet_a_limit_and_no_endless_splitting() {
     let mut refused = None;
     for n in 0..2000 {
         let put = view.put_session(&session(0xabcd << 48 | n << 6 | 2, 1));
-        refused = refused.or(put.err().map(|error| (n, error.kind())));
+        refused = refused.or_else(|| Some((n, put.err()?.kind())));
     }
     assert_eq!(refused, Some((64, crate::ErrorKind::LimitExceeded)));
     assert_eq!(view.stats().sessions, 64);

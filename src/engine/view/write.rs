@@ -205,8 +205,10 @@ impl View {
 
     /// What a user's roles grant, whatever the user's state.
     pub(crate) fn permissions_of_user(&self, user: UserId) -> PermissionSet {
-        let roles = self.roles_of(user);
-        self.writer.lock().policy.effective(&roles)
+        let mut writer = self.writer.lock();
+        let Writer { policy, interner, .. } = &mut *writer;
+        self.cell(user)
+            .map_or_else(PermissionSet::new, |cell| policy.effective(interner.roles(cell.current().2)))
     }
 
     /// What a role grants by itself and through the roles it inherits from.
