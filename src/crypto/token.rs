@@ -32,8 +32,10 @@ impl Token {
     /// A fresh token: a random id, and a secret from the generator.
     pub(crate) fn mint(entropy: &dyn Entropy) -> Result<(Self, SessionId, Digest)> {
         let raw = random::<RAW_BYTES>(entropy)?;
-        let text =
-            Zeroizing::new(format!("{PREFIX}{}", &*Zeroizing::new(URL_SAFE_NO_PAD.encode_to_string(raw.as_slice()))));
+        let text = Zeroizing::new(format!(
+            "{PREFIX}{}",
+            &*Zeroizing::new(URL_SAFE_NO_PAD.encode_to_string(raw.as_slice()))
+        ));
         let presented = Presented::from_raw(&raw);
         Ok((Self(text), presented.id(), presented.digest()))
     }

@@ -17,10 +17,8 @@ mod users;
 mod write;
 
 pub(crate) use lines::{SessionHandle, SessionLine, Snapshot};
-pub(crate) use policy::CHUNK_WORDS;
 pub(crate) use time::ViewTime;
 pub(crate) use users::UserState;
-pub(crate) use write::Stats;
 
 use crate::error::Result;
 use crate::id::{SessionId, UserId};
@@ -162,10 +160,9 @@ impl View {
     /// Notes that the session was seen; at most one write a second for each session, none in storage.
     #[inline]
     pub(crate) fn touch(&self, session: SessionHandle, now: ViewTime) {
-        let mut again = false;
         let spot = self.lines.at(session.page, session.slot);
-        if !spot.is_some_and(|spot| spot.touch(session.id, now, &mut again)) {
-            self.touch_moved(session.id, now, again);
+        if !spot.is_some_and(|spot| spot.touch(session.id, now)) {
+            self.touch_moved(session.id, now);
         }
     }
 
@@ -308,15 +305,10 @@ impl View {
 
     #[cold]
     #[inline(never)]
-    fn touch_moved(&self, id: u64, now: ViewTime, mut again: bool) {
-        if let Search::Hit(spot) = self.lines.search(id)
-            && spot.touch(id, now, &mut again)
-        {
-            return;
-        }
+    fn touch_moved(&self, id: u64, now: ViewTime) {
         let _writer = self.writer.lock();
         if let Some(spot) = self.lines.probe(id) {
-            spot.touch(id, now, &mut again);
+            spot.touch(id, now);
         }
     }
 
