@@ -15,8 +15,12 @@ use crate::user::{
     StatusKind, User, UserChange, UserRecord,
 };
 
-/// Users that share one commit in a bulk load.
+/// Users that share one commit in a bulk load, at most.
 const BULK: usize = 8;
+/// What a user adds to a batch beside what [`user::stage_create`] stages: the credential and the audit record.
+const OPERATIONS_BESIDE: usize = 6;
+/// The most that a user adds in all, with sixteen e-mail addresses and both maps.
+const OPERATIONS_MOST: usize = 64;
 
 /// Creates, finds, changes and deletes users; get it from [`Portcullis::users`].
 ///
@@ -51,7 +55,7 @@ impl Users<'_> {
     }
 
     /// Creates many users, several to a commit. Each user is created whole or not at all; at the first error the
-    /// users before it, by eights, stay.
+    /// users before it stay, but for at most seven of the same commit.
     ///
     /// # Errors
     /// As [`create`](Self::create).
@@ -60,17 +64,22 @@ impl Users<'_> {
         let mut created = Vec::new();
         let mut new = new.into_iter();
         loop {
-            let group: Vec<NewUser> = new.by_ref().take(BULK).collect();
-            if group.is_empty() {
-                return Ok(created);
-            }
-            // Everything that can be refused is refused before a password hash is paid for.
-            let mut trial = store::Batch::new();
-            for user in &group {
-                user::stage_create(&*engine.store, &mut trial, UserId::from_number(0), user, engine.now())?;
+            // Everything that can be refused is refused before a password hash is paid for. A group ends where one
+            // more user might not fit into its batch.
+            let (mut group, mut trial) = (Vec::with_capacity(BULK), store::Batch::new());
+            while group.len() < BULK
+                && trial.operations() + OPERATIONS_BESIDE * group.len() + OPERATIONS_MOST
+                    <= store::MAX_OPERATIONS
+                && let Some(user) = new.next()
+            {
+                user::stage_create(&*engine.store, &mut trial, UserId::from_number(0), &user, engine.now())?;
                 if let Some(password) = &user.password {
                     credential::check_password(password.expose())?;
                 }
+                group.push(user);
+            }
+            if group.is_empty() {
+                return Ok(created);
             }
             let mut hashes = Vec::with_capacity(group.len());
             for user in &group {
