@@ -1,0 +1,16 @@
+//! What portcullis promises, held through its public API: one module a subject, one test a promise.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that meets what it does not expect must stop"
+)]
+
+mod login;
+mod roles;
+mod sessions;
+mod support;
+mod tidy;
+mod users;
