@@ -8,6 +8,9 @@
     reason = "a test that meets what it does not expect must stop"
 )]
 
+mod audit;
+mod bad_input;
+mod directory;
 mod login;
 mod roles;
 mod sessions;

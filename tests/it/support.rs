@@ -34,7 +34,6 @@ pub(crate) fn world() -> World {
 pub(crate) struct Disk {
     pub(crate) path: PathBuf,
     pub(crate) clock: ManualClock,
-    pub(crate) entropy: SeededEntropy,
     pub(crate) faults: Faults,
     builder: Builder,
     pub(crate) directory: tempfile::TempDir,
@@ -43,10 +42,10 @@ pub(crate) struct Disk {
 impl Disk {
     pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let (builder, clock, entropy) = parts();
+        let (builder, clock, _) = parts();
         let faults = Faults::new();
         let builder = builder.faults(faults.clone()).cache(4 << 20);
-        Self { path: directory.path().join("auth.db"), clock, entropy, faults, builder, directory }
+        Self { path: directory.path().join("auth.db"), clock, faults, builder, directory }
     }
 
     pub(crate) fn try_open(&self) -> Result<Portcullis> {
