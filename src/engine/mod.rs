@@ -28,7 +28,7 @@ pub use sweep::Maintenance;
 pub use users::Users;
 pub use verify::Verification;
 #[cfg(feature = "testing")]
-pub(crate) use verify::decode_as_every_record;
+pub(crate) use verify::{decode_as_every_record, dump};
 
 use crate::audit::Actor;
 use crate::clock::{Clock, Timestamp};
