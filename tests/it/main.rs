@@ -11,7 +11,9 @@
 mod audit;
 mod bad_input;
 mod directory;
+mod format;
 mod login;
+mod model;
 mod roles;
 mod sessions;
 mod support;

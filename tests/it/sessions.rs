@@ -28,6 +28,9 @@ fn an_idle_session_dies_at_its_limit_and_not_a_second_before() {
     world.after(IDLE);
     assert!(!live(&world, &used));
     assert!(!live(&world, &used), "a refused use revives nothing");
+    let before = world.gate.audit().head();
+    refused(world.gate.sessions().revoke(used.session().id), ErrorKind::NotFound, Some("session"));
+    assert_eq!(world.gate.audit().head(), before, "what has ended is not ended again");
 }
 
 #[test]
