@@ -131,3 +131,25 @@ pub fn populate_sessions(gate: &Portcullis, users: &[UserId]) -> Result<Vec<Toke
 pub fn decode_as_every_record(bytes: &[u8]) -> usize {
     crate::engine::decode_as_every_record(bytes)
 }
+
+/// One row as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoredRow {
+    /// The table's name on the disk.
+    pub table: &'static str,
+    /// Sorts as what it stands for does.
+    pub key: Vec<u8>,
+    /// A record, or in an index the key that it leads to.
+    pub value: Vec<u8>,
+}
+
+/// Every row of every table, in the order of the tables and their keys: what a test of the stored format compares.
+/// It holds password hashes and session digests.
+///
+/// # Errors
+/// The storage kinds.
+pub fn dump(gate: &Portcullis) -> Result<Vec<StoredRow>> {
+    let rows = crate::engine::dump(gate)?;
+    Ok(rows.into_iter().map(|(table, key, value)| StoredRow { table, key, value }).collect())
+}

@@ -32,7 +32,7 @@ pub use verify::Verification;
 #[cfg(feature = "testing")]
 pub(crate) use {
     populate::{sessions as populate_sessions, users as populate_users},
-    verify::decode_as_every_record,
+    verify::{decode_as_every_record, dump},
 };
 
 use crate::audit::Actor;

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::permission::Permission;
 use crate::store;
 
-/// Permissions that share one commit when many are defined.
+/// Permissions that share one commit when many are defined: eight operations each, and two to take their numbers.
 const BULK: usize = 20;
 
 /// Defines and lists permissions; get it from [`Portcullis::permissions`].

@@ -62,7 +62,7 @@ impl Sessions<'_> {
     pub fn revoke(&self, id: SessionId) -> Result<()> {
         let engine = self.gate.engine();
         engine.write(self.gate.actor(), |plan| {
-            let old = read_session(engine, id)?;
+            let old = read_live_session(engine, id)?;
             plan.batch.remove(&old);
             let entry = Entry::of(Subject::User(old.record.user)).and(Subject::Session(id));
             plan.record(AuditKind::SessionRevoked, entry)
@@ -77,10 +77,7 @@ impl Sessions<'_> {
     pub fn revoke_others(&self, keep: SessionId) -> Result<()> {
         let engine = self.gate.engine();
         engine.write(self.gate.actor(), |plan| {
-            let kept = read_session(engine, keep)?;
-            if engine.live(kept.clone()).is_none() {
-                return Err(Error::not_found("session", keep));
-            }
+            let kept = read_live_session(engine, keep)?;
             let user = kept.record.user;
             // The session moves to the new generation before the user does: readers that look in between find one
             // that is not older than its user, so the kept session is live throughout.
@@ -119,6 +116,15 @@ fn stage_end_all(plan: &mut Plan<'_>, user: UserId, entry: Entry) -> Result<()> 
 
 fn read_session(engine: &Engine, id: SessionId) -> Result<Stored<SessionRecord>> {
     store::read(&*engine.store, &id)?.ok_or_else(|| Error::not_found("session", id))
+}
+
+/// The stored session, if it is live; one that has ended may still be stored.
+fn read_live_session(engine: &Engine, id: SessionId) -> Result<Stored<SessionRecord>> {
+    let stored = read_session(engine, id)?;
+    match engine.live(stored.clone()) {
+        Some(_) => Ok(stored),
+        None => Err(Error::not_found("session", id)),
+    }
 }
 
 impl Engine {

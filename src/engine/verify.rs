@@ -228,6 +228,21 @@ impl Engine {
     }
 }
 
+/// Every row of every table: see [`crate::testing::dump`].
+#[cfg(feature = "testing")]
+#[expect(clippy::type_complexity, reason = "a table's name, a key and a value")]
+pub(crate) fn dump(gate: &Portcullis) -> Result<Vec<(&'static str, Vec<u8>, Vec<u8>)>> {
+    let engine = gate.engine();
+    let mut found = Vec::new();
+    for table in super::TABLES.concat() {
+        engine.rows(table, |row| {
+            found.push((table.name, row.key.clone(), row.value.clone()));
+            Ok(())
+        })?;
+    }
+    Ok(found)
+}
+
 /// Feeds bytes to every decoder: see [`crate::testing::decode_as_every_record`].
 #[cfg(feature = "testing")]
 pub(crate) fn decode_as_every_record(bytes: &[u8]) -> usize {

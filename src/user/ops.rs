@@ -63,7 +63,8 @@ pub(crate) fn stage_create(
     for (section, values) in [(Section::Profile, &new.profile), (Section::Preferences, &new.preferences)] {
         check_attributes(section.field(), values)?;
         if !values.is_empty() {
-            batch.insert(&AttributesRecord { user: id, section, values: values.clone() })?;
+            let values = AttributesRecord { user: id, section, values: values.clone() };
+            batch.insert(&values).map_err(|error| error.with_field(section.field()))?;
         }
     }
     batch.insert(&record)?;
@@ -124,13 +125,17 @@ pub(crate) fn stage_attributes(
 ) -> Result<()> {
     check_attributes(section.field(), values)?;
     let new = AttributesRecord { user, section, values: values.clone() };
-    match store::read::<AttributesRecord>(store, &(user, section as u8))? {
-        Some(old) if values.is_empty() => batch.remove(&old),
-        Some(old) => batch.replace(&old, &new)?,
-        None if values.is_empty() => {}
-        None => batch.insert(&new)?,
-    }
-    Ok(())
+    let staged = match store::read::<AttributesRecord>(store, &(user, section as u8))? {
+        Some(old) if values.is_empty() => {
+            batch.remove(&old);
+            Ok(())
+        }
+        Some(old) => batch.replace(&old, &new),
+        None if values.is_empty() => Ok(()),
+        None => batch.insert(&new),
+    };
+    // A map too large is the caller's profile or preferences, whatever its table is called.
+    staged.map_err(|error| error.with_field(section.field()))
 }
 
 /// Stages another status. Leaving the active state ends every session of the user.

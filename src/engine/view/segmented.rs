@@ -98,7 +98,10 @@ mod tests {
         assert!(array.get(2_000_000).is_none());
         let small = Segmented::<AtomicU32, 16>::new();
         assert!(small.get(u32::MAX).is_none());
-        assert_eq!(small.grow_to(u32::MAX).map(|_| ()).unwrap_err().kind(), crate::ErrorKind::LimitExceeded);
+        assert_eq!(
+            small.grow_to(u32::MAX).map(|_| ()).unwrap_err().kind(),
+            crate::error::ErrorKind::LimitExceeded
+        );
     }
 
     #[test]

@@ -1,0 +1,134 @@
+//! The stored format: what a release has written, every later one reads. A difference here is a new format, with a new
+//! format byte and a decoder for the old one, and not a new snapshot.
+
+use crate::support::{Disk, OTHER, PASSWORD, log_in, refused, sound, world};
+use data_encoding::HEXLOWER;
+use portcullis::testing::{StoredRow, dump};
+use portcullis::{
+    Client, ContactId, ContactKind, Credentials, ErrorKind, NewContact, NewUser, Portcullis, Status,
+    Timestamp, UserId,
+};
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+/// Every kind of record, and every variant within them.
+fn fill(gate: &Portcullis) {
+    let at = Timestamp::from_millis(1_800_000_000_123);
+    let ada = NewUser::new("Ada")
+        .password(PASSWORD)
+        .email("Ada@Example.org")
+        .contact(NewContact::phone("+44 20").label("work"))
+        .contact(NewContact::of(ContactKind::Postal, "1 Mill Lane"))
+        .contact(NewContact::of(ContactKind::Other, "@ada"))
+        .profile("bool", true)
+        .profile("integer", -300)
+        .profile("text", "añb")
+        .preference("time", at);
+    let ada = gate.users().create(ada).unwrap().id;
+    for (login, status) in [
+        ("pending", Status::pending()),
+        ("disabled", Status::disabled("gone")),
+        ("locked", Status::locked("shut").until(at)),
+    ] {
+        gate.users().create(NewUser::new(login).status(status)).unwrap();
+    }
+    gate.users().verify_contact(ada, ContactId::from_number(0)).unwrap();
+    let bits = gate.permissions().define_many(["report:read", "report:write"]).unwrap();
+    gate.permissions().define_as("described", "what it is for").unwrap();
+    let reader = gate.roles().create_as("reader", "reads", [bits[0]]).unwrap();
+    let writer = gate.roles().create("writer", [bits[1]]).unwrap();
+    gate.roles().inherit(writer, reader).unwrap();
+    gate.roles().assign(ada, writer).unwrap();
+    gate.acting_as(ada).roles().assign(UserId::from_number(1), reader).unwrap();
+    gate.permissions().delete(bits[1]).unwrap();
+    for ip in [None, Some("192.0.2.1"), Some("2001:db8::1")] {
+        let client = Client::new().device("laptop").user_agent("agent/1");
+        let client = ip.map_or(client.clone(), |ip| client.ip(ip.parse().unwrap()));
+        gate.login(&Credentials::password("ada", PASSWORD), &client).unwrap();
+    }
+    log_in(gate, "ada", OTHER).unwrap_err();
+}
+
+/// A database in which sweeping could not finish: the marker of what is left.
+fn leftover() -> StoredRow {
+    let world = world();
+    let ada = world.user("ada").id;
+    for _ in 0..2200 {
+        world.gate.users().add_contact(ada, &NewContact::email("a@x.org")).unwrap();
+    }
+    world.gate.users().delete(ada).unwrap();
+    let mut rows = dump(&world.gate).unwrap();
+    rows.retain(|row| row.table == "leftover");
+    assert_eq!(rows.len(), 1, "one deletion is still being swept");
+    world.gate.maintain(100_000).unwrap();
+    assert!(
+        dump(&world.gate).unwrap().iter().all(|row| row.table != "leftover" && row.table != "user_contact")
+    );
+    sound(&world.gate);
+    rows.remove(0)
+}
+
+fn text(rows: &[StoredRow]) -> String {
+    rows.iter().fold(String::new(), |mut text, row| {
+        let (key, value) = (HEXLOWER.encode(&row.key), HEXLOWER.encode(&row.value));
+        writeln!(text, "{} {key} {value}", row.table).unwrap();
+        text
+    })
+}
+
+#[test]
+fn the_bytes_of_every_record_are_what_they_were() {
+    let world = world();
+    fill(&world.gate);
+    let mut rows = dump(&world.gate).unwrap();
+    rows.push(leftover());
+    let tables: BTreeSet<&str> = rows.iter().map(|row| row.table).collect();
+    assert_eq!(tables.len(), 25, "every table is in the snapshot: {tables:?}");
+    let (now, due) = (text(&rows), include_str!("format.snapshot.txt"));
+    if now != due {
+        let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("format.snapshot.txt");
+        std::fs::write(&file, &now).unwrap();
+        let first = now.lines().zip(due.lines()).find(|(now, due)| now != due);
+        panic!("the stored format changed: {first:?}; all of it is in {}", file.display());
+    }
+}
+
+#[test]
+fn both_backends_store_the_same_bytes() {
+    let (memory, disk) = (world(), Disk::new());
+    let gate = disk.open();
+    fill(&memory.gate);
+    fill(&gate);
+    assert_eq!(text(&dump(&gate).unwrap()), text(&dump(&memory.gate).unwrap()));
+    gate.close().unwrap();
+    let again = disk.open();
+    assert_eq!(text(&dump(&again).unwrap()), text(&dump(&memory.gate).unwrap()));
+    sound(&again);
+}
+
+/// The header of the journal is: magic, format number, the database's id, and so on to byte 224, then a checksum.
+#[test]
+fn a_database_of_a_newer_format_is_told_from_a_damaged_one() {
+    let disk = Disk::new();
+    disk.open().close().unwrap();
+    let journal = disk.path.join("journal");
+    let whole = std::fs::read(&journal).unwrap();
+    let mut bytes = whole.clone();
+    // A slot that no checkpoint has written yet is all zeros.
+    let headers = [0, 4096].into_iter().filter(|slot| whole[*slot..].starts_with(b"PORTCJNL"));
+    let headers: Vec<usize> = headers.collect();
+    assert!(!headers.is_empty());
+    for slot in headers {
+        let header = &mut bytes[slot..slot + 256];
+        header[11] += 1;
+        let (id, fields) = (header[12..28].to_vec(), header[..224].to_vec());
+        let mut seal = blake3::Hasher::new_derive_key("portcullis 2026 journal");
+        seal.update(&id).update(&fields);
+        header[224..].copy_from_slice(seal.finalize().as_bytes());
+    }
+    std::fs::write(&journal, &bytes).unwrap();
+    refused(disk.try_open().map(drop), ErrorKind::NewerFormat, None);
+    assert_eq!(std::fs::read(&journal).unwrap(), bytes, "and is left alone");
+    std::fs::write(&journal, &whole).unwrap();
+    sound(&disk.open());
+}

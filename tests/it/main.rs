@@ -1,0 +1,21 @@
+//! What portcullis promises, held through its public API: one module a subject, one test a promise.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that meets what it does not expect must stop"
+)]
+
+mod audit;
+mod bad_input;
+mod directory;
+mod format;
+mod login;
+mod model;
+mod roles;
+mod sessions;
+mod support;
+mod tidy;
+mod users;
