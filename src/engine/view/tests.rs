@@ -335,7 +335,7 @@ fn chosen_session_ids_meet_a_limit_and_no_endless_splitting() {
         let put = view.put_session(&session(0xabcd << 48 | n << 6 | 2, 1));
         refused = refused.or_else(|| Some((n, put.err()?.kind())));
     }
-    assert_eq!(refused, Some((64, crate::ErrorKind::LimitExceeded)));
+    assert_eq!(refused, Some((64, crate::error::ErrorKind::LimitExceeded)));
     assert_eq!(view.stats().sessions, 64);
     assert!(view.stats().session_bytes < 1 << 20, "{:?}", view.stats());
     for n in 0..64 {
