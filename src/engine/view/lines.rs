@@ -4,6 +4,7 @@
 //! the search begins. The writer's side is in `pages`.
 
 use super::segmented::Segmented;
+use super::step::{Step, step};
 use super::time::ViewTime;
 use crate::error::Result;
 use crate::id::{SessionId, UserId};
@@ -139,7 +140,11 @@ impl Line {
     /// The facts, if the line is that session's; to be followed by [`still`](Self::still).
     #[inline]
     pub(super) fn facts(&self, id: u64) -> Option<Facts> {
-        (self.id.load(Ordering::Acquire) == id).then(|| Facts {
+        if self.id.load(Ordering::Acquire) != id {
+            return None;
+        }
+        step(Step::IdRead);
+        Some(Facts {
             times: self.times.load(Ordering::Relaxed),
             grant: self.grant.load(Ordering::Acquire),
             who: self.who.load(Ordering::Relaxed),
@@ -258,6 +263,7 @@ impl Spot<'_> {
             }
         }
         if *again {
+            step(Step::Touched);
             // After the swap, so that whoever takes the bit finds the time. If the page was emptied in between, its
             // bits were taken before this one was set, and then this sees the mark in `id`.
             self.page.dirty.fetch_or(1 << self.slot, Ordering::AcqRel);
@@ -325,6 +331,7 @@ impl Lines {
         }
         let depth = self.depth.load(Ordering::Acquire);
         let number = self.directory(depth)?.get(index(id, depth))?.load(Ordering::Acquire);
+        step(Step::DirectoryRead);
         let page = self.pages.get(number)?;
         let start = id as usize % LINES;
         for step in 0..LINES {

@@ -11,6 +11,7 @@ mod pages;
 mod policy;
 mod segmented;
 mod sets;
+mod step;
 mod time;
 mod users;
 mod write;
@@ -29,6 +30,7 @@ use parking_lot::Mutex;
 use segmented::Segmented;
 use sets::{Ask, Sets};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use step::{Step, step};
 use users::{Standing, UserCell};
 use write::Writer;
 
@@ -282,6 +284,7 @@ impl View {
             return Some(Answer::Gone);
         }
         if reading.standing == Standing::Active {
+            step(Step::Remember);
             spot.line.remember(facts, reading.set(), epoch);
         }
         Some(verdict(held))
@@ -331,6 +334,8 @@ const fn denial(version: u64) -> Answer {
     if version == STOPPED_VERSION { Answer::Stopped } else { Answer::Deny }
 }
 
+#[cfg(test)]
+mod gaps;
 #[cfg(test)]
 mod races;
 #[cfg(test)]
