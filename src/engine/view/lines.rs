@@ -4,6 +4,7 @@
 //! the search begins. The writer's side is in `pages`.
 
 use super::segmented::Segmented;
+use super::step::{Step, step};
 use super::time::ViewTime;
 use crate::error::Result;
 use crate::id::{SessionId, UserId};
@@ -146,7 +147,11 @@ impl Line {
     /// The facts, if the line is that session's; to be followed by [`still`](Self::still).
     #[inline]
     pub(super) fn facts(&self, id: u64) -> Option<Facts> {
-        (self.id.load(Ordering::Acquire) == id).then(|| Facts {
+        if self.id.load(Ordering::Acquire) != id {
+            return None;
+        }
+        step(Step::IdRead);
+        Some(Facts {
             times: self.times.load(Ordering::Relaxed),
             grant: self.grant.load(Ordering::Acquire),
             who: self.who.load(Ordering::Relaxed),
@@ -251,6 +256,7 @@ impl Spot<'_> {
                 return true;
             }
             let later = times(now, facts.deadline(), true);
+            step(Step::Touch);
             // A line that is moved is frozen first, so that the swap fails or moves along.
             let swap = self.line.times.compare_exchange_weak(
                 facts.times,
@@ -338,6 +344,7 @@ impl Lines {
         }
         let depth = self.depth.load(Ordering::Acquire);
         let number = self.directory(depth)?.get(index(id, depth))?.load(Ordering::Acquire);
+        step(Step::DirectoryRead);
         let page = self.pages.get(number)?;
         let start = id as usize % LINES;
         for step in 0..LINES {

@@ -12,6 +12,7 @@ mod pages;
 mod policy;
 mod segmented;
 mod sets;
+mod step;
 mod time;
 mod users;
 mod write;
@@ -29,6 +30,7 @@ use segmented::Segmented;
 use sets::{Ask, Sets};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use step::{Step, step};
 use users::{Standing, UserCell};
 use write::Writer;
 
@@ -284,6 +286,7 @@ impl View {
             return Some(Answer::Gone);
         }
         if reading.standing == Standing::Active {
+            step(Step::Remember);
             spot.line.remember(facts, reading.set(), epoch);
         }
         Some(verdict(held))
@@ -328,6 +331,8 @@ const fn denial(version: u64) -> Answer {
     if version == STOPPED_VERSION { Answer::Stopped } else { Answer::Deny }
 }
 
+#[cfg(test)]
+mod gaps;
 #[cfg(test)]
 mod races;
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use super::lines::{
     DEPTHS, DIRTY, EMPTY, FROZEN, LINES, Lines, Page, SessionLine, Spot, TOMBSTONE, index, pair, times,
 };
+use super::step::{Step, step};
 use super::time::ViewTime;
 use crate::error::{Error, Result};
 use crate::id::SessionId;
@@ -237,6 +238,7 @@ impl Pages {
             if let Some(to) = first_empty(lines, target, id) {
                 let user = (from.line.who.load(Ordering::Relaxed) >> 32) as u32;
                 self.place(&to, user, &session, last as u32 & DIRTY != 0);
+                step(Step::LineCopied);
                 if let Some(info) = self.info.get_mut(target as usize) {
                     info.live += 1;
                     info.empty -= 1;

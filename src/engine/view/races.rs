@@ -11,7 +11,7 @@ const READERS: usize = 2;
 const ROUNDS: u32 = 300;
 
 /// Role 1 with bits 0 and 70, user 1 in it with session 99, and a crowd.
-fn scene() -> View {
+pub(super) fn scene() -> View {
     let view = View::new().unwrap();
     for r in 1..=4 {
         view.put_role(role(r), &[]).unwrap();

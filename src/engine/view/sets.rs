@@ -2,6 +2,7 @@
 
 use super::policy::Policy;
 use super::segmented::Segmented;
+use super::step::{Step, step};
 use crate::error::{Error, Result};
 use crate::id::RoleId;
 use crate::permission::{Permission, PermissionSet};
@@ -115,6 +116,14 @@ impl Sets {
     // Always, so that the kind of question is settled when this is compiled.
     #[inline(always)]
     pub(super) fn holds(&self, set: u32, ask: &Ask<'_>, version: u64) -> Option<bool> {
+        step(Step::CellRead);
+        let held = self.read(set, ask, version);
+        step(Step::SetRead);
+        held
+    }
+
+    #[inline(always)]
+    fn read(&self, set: u32, ask: &Ask<'_>, version: u64) -> Option<bool> {
         match ask {
             Ask::Held => Some(true),
             Ask::One(permission) => {
@@ -129,7 +138,11 @@ impl Sets {
                     return None;
                 }
                 let mut pairs = wanted.words().iter().enumerate();
-                let held = pairs.all(|(index, word)| entry.word(index) & word == *word);
+                let held = pairs.all(|(index, word)| {
+                    let held = entry.word(index) & word == *word;
+                    step(Step::WordRead);
+                    held
+                });
                 // Words of two versions make no answer.
                 fence(Ordering::Acquire);
                 (entry.version.load(Ordering::Relaxed) == version).then_some(held)

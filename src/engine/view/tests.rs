@@ -354,9 +354,11 @@ fn an_epoch_number_that_comes_round_revives_nothing() {
     view.put_role(role(1), &[]).unwrap();
     view.put_chunk(role(1), 0, &[1]).unwrap();
     view.define(bit(0)).unwrap();
-    for of in [1, 2] {
+    // User 3 keeps the set's number in use.
+    for of in [1, 2, 3] {
         view.put_user(user(of), UserState::Active, 0).unwrap();
     }
+    view.assign(user(3), role(1)).unwrap();
     view.assign(user(1), role(1)).unwrap();
     for round in [STOPPED_EPOCH, STOPPED_EPOCH / 2] {
         let line = session(0x1234_5678_9abc_def0, 1);

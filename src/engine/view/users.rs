@@ -1,5 +1,6 @@
 //! One cell of 16 bytes for each user: may the user in, and with which set of roles.
 
+use super::step::{Step, step};
 use super::time::ViewTime;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
@@ -124,6 +125,7 @@ impl UserCell {
         let changing = set | next_tag(word) | CHANGING;
         self.grant.store(changing, Ordering::Relaxed);
         fence(Ordering::Release);
+        step(Step::CellHalfWritten);
         self.generation.store(generation, Ordering::Relaxed);
         self.until.store(until, Ordering::Relaxed);
         self.grant.store(set | next_tag(changing) | code, Ordering::Release);
