@@ -4,7 +4,12 @@
 //! and `NAME.matrix.txt` (lines `user permission`; all other pairs are denied). Without it the same path runs over a
 //! small set that was made up.
 
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test that says what it ran over")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test that says what it ran over"
+)]
 #![expect(clippy::disallowed_methods, reason = "the environment says where the data is")]
 
 use portcullis::{NewUser, Permission, Portcullis, UserId};

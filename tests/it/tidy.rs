@@ -54,12 +54,12 @@ fn faults(room: &str, depth: usize, text: &str) -> Vec<String> {
             match floor(&name) {
                 Some(other) if other < mine || name == room || (other == mine && FREE.contains(&mine)) => {}
                 Some(_) => found.push(format!("line {number}: `{room}` names `{name}`")),
-                // What lib.rs re-exports is for callers; inside, everything is named where it lives.
-                None if rest.starts_with(['{', '*']) || name.starts_with(char::is_uppercase) => {
-                    // The tests of a room see all of it: `use super::*` leads to the room, not out of it.
-                    if mine < 6 && !code.contains("use super::*;") {
-                        found.push(format!("line {number}: `{room}` names the front door: {}", code.trim()));
-                    }
+                // What lib.rs re-exports is for callers; inside, everything is named where it lives. The tests of a room see all of it: `use super::*` leads to the room, not out of it.
+                None if mine < 6
+                    && (rest.starts_with(['{', '*']) || name.starts_with(char::is_uppercase))
+                    && !code.contains("use super::*;") =>
+                {
+                    found.push(format!("line {number}: `{room}` names the front door: {}", code.trim()));
                 }
                 None => {}
             }
