@@ -102,7 +102,6 @@ fn run(roles_file: &str, matrix_file: &str) -> Outcome<u64> {
 }
 
 /// Builds the database and closes it. Returns what the numbers in the files became.
-#[expect(clippy::type_complexity, reason = "two maps from the numbers of the files")]
 fn load(
     path: &std::path::Path,
     blocks: &[Block],

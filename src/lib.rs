@@ -28,7 +28,7 @@ pub use clock::{Clock, SystemClock, Timestamp};
 pub use crypto::{PasswordCost, Token};
 pub use engine::{
     Audit, AuditHead, Builder, Credentials, Cursor, Decision, Login, Maintenance, Page, PageRequest,
-    Permissions, Portcullis, Principal, Roles, Sessions, Users, Verification,
+    Permissions, Portcullis, Principal, Roles, Sessions, Statistics, Users, Verification,
 };
 pub use error::{Denial, Error, ErrorKind, Result};
 pub use id::{ContactId, RoleId, SessionId, Stamp, UserId};

@@ -2,7 +2,6 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use std::fmt;
-use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 /// Text that nobody may print: wiped when dropped, never shown by `Debug`, compared only through a digest.
@@ -26,9 +25,9 @@ impl fmt::Debug for SecretText {
     }
 }
 
-/// Equality in a time that depends on the length only.
+/// Equality in a time that does not depend on where two values differ: BLAKE3's own comparison of hashes.
 pub(crate) fn equal(a: &[u8; 32], b: &[u8; 32]) -> bool {
-    a.ct_eq(b).into()
+    blake3::Hash::from_bytes(*a) == *b
 }
 
 /// Where identifiers, salts and tokens come from; inject one with [`Builder::entropy`](crate::Builder::entropy).

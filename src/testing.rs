@@ -1,8 +1,11 @@
 //! Hooks for whoever examines portcullis or tests an application that links it. Behind the feature `testing`; a
 //! release build of an application leaves it off.
 
+use crate::Portcullis;
 use crate::clock::{Clock, Timestamp};
+use crate::crypto::Token;
 use crate::error::{Error, ErrorKind, Result};
+use crate::id::{RoleId, UserId};
 use crate::secret::Entropy;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -99,6 +102,29 @@ impl Entropy for SeededEntropy {
     }
 }
 
+/// Creates that many users named `prefix0`, `prefix1`, ..., each with one of the roles in turn, as fast as the store
+/// takes them and without audit records: for benches that need a million.
+///
+/// # Errors
+/// As [`Users::create`](crate::Users::create).
+pub fn populate_users(
+    gate: &Portcullis,
+    prefix: &str,
+    count: usize,
+    roles: &[RoleId],
+) -> Result<Vec<UserId>> {
+    crate::engine::populate_users(gate, prefix, count, roles)
+}
+
+/// Opens a session for each of the users with no password asked, and without audit records: for benches that need a
+/// million.
+///
+/// # Errors
+/// `NotFound` for a user that does not exist; the storage kinds.
+pub fn populate_sessions(gate: &Portcullis, users: &[UserId]) -> Result<Vec<Token>> {
+    crate::engine::populate_sessions(gate, users)
+}
+
 /// Feeds bytes to the decoder of every stored record. For fuzzing: whatever the bytes are, each decoder answers with
 /// a record or an error. Returns how many of them took the bytes for a record of theirs.
 #[must_use]
@@ -123,7 +149,7 @@ pub struct StoredRow {
 ///
 /// # Errors
 /// The storage kinds.
-pub fn dump(gate: &crate::Portcullis) -> Result<Vec<StoredRow>> {
+pub fn dump(gate: &Portcullis) -> Result<Vec<StoredRow>> {
     let rows = crate::engine::dump(gate)?;
     Ok(rows.into_iter().map(|(table, key, value)| StoredRow { table, key, value }).collect())
 }

@@ -34,7 +34,7 @@ pub(crate) struct AssignmentRecord {
 
 impl Record for AssignmentRecord {
     const TABLE: Table = ASSIGNMENT;
-    const INDEXES: &'static [Index<Self>] = &[Index::many(ASSIGNMENT_BY_ROLE, |a, keys| keys.add(a.role))];
+    const INDEXES: &'static [Index<Self>] = &[Index::many(ASSIGNMENT_BY_ROLE, |a, keys| keys.add(&a.role))];
     type Key = (UserId, RoleId);
 
     fn key(&self) -> Self::Key {

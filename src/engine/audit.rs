@@ -30,7 +30,7 @@ pub struct AuditHead {
 
 impl fmt::Debug for AuditHead {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "AuditHead({}, {})", self.length, data_encoding::HEXLOWER.encode(&self.digest))
+        write!(f, "AuditHead({}, {})", self.length, blake3::Hash::from_bytes(self.digest))
     }
 }
 

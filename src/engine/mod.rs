@@ -7,6 +7,8 @@ mod ids;
 mod login;
 mod page;
 mod permissions;
+#[cfg(feature = "testing")]
+mod populate;
 mod principal;
 mod roles;
 mod sessions;
@@ -28,7 +30,10 @@ pub use sweep::Maintenance;
 pub use users::Users;
 pub use verify::Verification;
 #[cfg(feature = "testing")]
-pub(crate) use verify::{decode_as_every_record, dump};
+pub(crate) use {
+    populate::{sessions as populate_sessions, users as populate_users},
+    verify::{decode_as_every_record, dump},
+};
 
 use crate::audit::Actor;
 use crate::clock::{Clock, Timestamp};
@@ -158,9 +163,44 @@ impl Portcullis {
         self.engine.hasher.computed()
     }
 
+    /// How much is in the read model, and the memory it takes.
+    #[must_use]
+    pub fn statistics(&self) -> Statistics {
+        let stats = self.engine.view.stats();
+        Statistics {
+            users: stats.users,
+            sessions: stats.sessions,
+            roles: stats.roles,
+            role_sets: stats.sets,
+            user_bytes: stats.user_bytes + stats.set_bytes,
+            session_bytes: stats.session_bytes,
+            role_bytes: stats.policy_bytes,
+        }
+    }
+
     fn engine(&self) -> &Engine {
         &self.engine
     }
+}
+
+/// How much is in the read model, and the memory it takes. The storage engine's cache comes on top.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Statistics {
+    /// Users.
+    pub users: u64,
+    /// Sessions, with those that are past their end and not removed yet.
+    pub sessions: u64,
+    /// Roles.
+    pub roles: u64,
+    /// Distinct sets of roles that users hold; users with the same roles share one.
+    pub role_sets: u64,
+    /// Bytes for users and role sets.
+    pub user_bytes: usize,
+    /// Bytes for sessions.
+    pub session_bytes: usize,
+    /// Bytes for roles and permissions.
+    pub role_bytes: usize,
 }
 
 /// Everything that handles share.

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::store::Scan;
-use data_encoding::BASE64URL_NOPAD;
+use base64_simd::URL_SAFE_NO_PAD;
 use std::fmt;
 
 /// Most items on one page.
@@ -16,7 +16,7 @@ impl Cursor {
     /// A text to put into a URL.
     #[must_use]
     pub fn to_text(&self) -> String {
-        BASE64URL_NOPAD.encode(&self.0)
+        URL_SAFE_NO_PAD.encode_to_string(&self.0)
     }
 
     /// The cursor in a text that [`to_text`](Self::to_text) made.
@@ -24,7 +24,7 @@ impl Cursor {
     /// # Errors
     /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for any other text.
     pub fn from_text(text: &str) -> Result<Self> {
-        let bytes = if text.len() <= 2048 { BASE64URL_NOPAD.decode(text.as_bytes()).ok() } else { None };
+        let bytes = if text.len() <= 2048 { URL_SAFE_NO_PAD.decode_to_vec(text).ok() } else { None };
         bytes.map(Self).ok_or_else(|| Error::invalid("cursor", "is not a cursor of a listing"))
     }
 }

@@ -147,11 +147,11 @@ impl Engine {
         // The line is on its way from memory while the digest is computed.
         let Some(found) = self.view.find(presented.id()) else { return Err(self.refuse_session()) };
         let digest = presented.digest();
-        let Some((session, line)) = self.view.read(&found) else { return Err(self.refuse_session()) };
+        let Some(line) = self.view.read(&found) else { return Err(self.refuse_session()) };
         if digest != Digest(line.digest) {
             return Err(self.refuse_session());
         }
-        let now = self.seconds();
+        let (session, now) = (line.handle, self.seconds());
         match self.view.session_live(session, now) {
             Answer::Allow => {}
             Answer::Stopped => return Err(self.stopped()),

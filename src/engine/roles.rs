@@ -119,9 +119,9 @@ impl Roles<'_> {
     /// # Errors
     /// `NotFound`; `Conflict` where the expected stamp is not the present one; `AlreadyExists` where the name is
     /// taken; `InvalidInput` names the field; the storage kinds.
-    pub fn update(&self, id: RoleId, change: &RoleChange) -> Result<Role> {
-        let (record, stamp) = self.gate.engine().write(self.gate.actor(), |plan| {
-            let record = role::stage_change(plan.store, &mut plan.batch, id, change, plan.now)?;
+    pub fn update(&self, id: RoleId, change: RoleChange) -> Result<Role> {
+        let (record, stamp) = self.gate.engine().write(self.gate.actor(), move |plan| {
+            let record = role::stage_change(plan.store, &mut plan.batch, id, &change, plan.now)?;
             plan.record(AuditKind::RoleUpdated, Entry::of(Subject::Role(id)).detail(record.name.as_str()))?;
             Ok(record)
         })?;
@@ -172,6 +172,36 @@ impl Roles<'_> {
         let store = &*self.gate.engine().store;
         role::read_role(store, role)?;
         role::permissions_of(store, role)
+    }
+
+    /// What the role grants, with what it inherits.
+    ///
+    /// # Errors
+    /// `NotFound`; the storage kinds.
+    pub fn effective(&self, role: RoleId) -> Result<PermissionSet> {
+        let engine = self.gate.engine();
+        role::read_role(&*engine.store, role)?;
+        Ok(engine.view.permissions_of_role(role))
+    }
+
+    /// All roles that this one inherits from, near or far, by number.
+    ///
+    /// # Errors
+    /// `NotFound`; the storage kinds.
+    pub fn juniors(&self, role: RoleId) -> Result<Vec<RoleId>> {
+        let engine = self.gate.engine();
+        role::read_role(&*engine.store, role)?;
+        Ok(engine.view.juniors(role))
+    }
+
+    /// All roles that inherit from this one, near or far, by number.
+    ///
+    /// # Errors
+    /// `NotFound`; the storage kinds.
+    pub fn seniors(&self, role: RoleId) -> Result<Vec<RoleId>> {
+        let engine = self.gate.engine();
+        role::read_role(&*engine.store, role)?;
+        Ok(engine.view.seniors(role))
     }
 
     /// Lets the first role hold all that the second one holds, and what that one inherits in turn.

@@ -8,19 +8,16 @@ use crate::audit::{Actor, AuditKind, Subject};
 use crate::credential;
 use crate::error::{Error, Result};
 use crate::id::{ContactId, Key, UserId};
-use crate::store;
+use crate::permission::PermissionSet;
+use crate::store::{self, Batch, MAX_OPERATIONS};
 use crate::text;
 use crate::user::{
     self, Attributes, AttributesRecord, Contact, ContactRecord, NewContact, NewUser, Section, Status,
     StatusKind, User, UserChange, UserRecord,
 };
 
-/// Users that share one commit in a bulk load, at most.
-const BULK: usize = 8;
-/// What a user adds to a batch beside what [`user::stage_create`] stages: the credential and the audit record.
+/// What a new user's commit takes besides the user: the credential and the audit record with its index rows.
 const OPERATIONS_BESIDE: usize = 6;
-/// The most that a user adds in all, with sixteen e-mail addresses and both maps.
-const OPERATIONS_MOST: usize = 64;
 
 /// Creates, finds, changes and deletes users; get it from [`Portcullis::users`].
 ///
@@ -55,59 +52,65 @@ impl Users<'_> {
     }
 
     /// Creates many users, several to a commit. Each user is created whole or not at all; at the first error the
-    /// users before it stay, but for at most seven of the same commit.
+    /// users of the commits before it stay, and the error is about one of those after.
     ///
     /// # Errors
     /// As [`create`](Self::create).
     pub fn create_many(&self, new: impl IntoIterator<Item = NewUser>) -> Result<Vec<User>> {
-        let engine = self.gate.engine();
         let mut created = Vec::new();
-        let mut new = new.into_iter();
-        loop {
-            // Everything that can be refused is refused before a password hash is paid for. A group ends where one
-            // more user might not fit into its batch.
-            let (mut group, mut trial) = (Vec::with_capacity(BULK), store::Batch::new());
-            while group.len() < BULK
-                && trial.operations() + OPERATIONS_BESIDE * group.len() + OPERATIONS_MOST
-                    <= store::MAX_OPERATIONS
-                && let Some(user) = new.next()
-            {
-                user::stage_create(&*engine.store, &mut trial, UserId::from_number(0), &user, engine.now())?;
-                if let Some(password) = &user.password {
-                    credential::check_password(password.expose())?;
-                }
-                group.push(user);
+        let (mut group, mut operations) = (Vec::new(), 0);
+        for user in new {
+            let needed = self.try_out(&user)?;
+            if operations + needed > MAX_OPERATIONS {
+                created.extend(self.create_group(&group)?);
+                group.clear();
+                operations = 0;
             }
-            if group.is_empty() {
-                return Ok(created);
-            }
-            let mut hashes = Vec::with_capacity(group.len());
-            for user in &group {
-                let password = user.password.as_ref();
-                hashes.push(password.map(|password| engine.hasher.hash(password.expose())).transpose()?);
-            }
-            let ids =
-                group.iter().map(|_| engine.user_ids.next(&*engine.store)).collect::<Result<Vec<_>>>()?;
-            let (records, stamp) = engine.write(self.gate.actor(), |plan| {
-                let mut records = Vec::with_capacity(group.len());
-                for ((user, phc), id) in group.iter().zip(&hashes).zip(&ids) {
-                    let record = user::stage_create(plan.store, &mut plan.batch, *id, user, plan.now)?;
-                    if records.iter().any(|earlier: &UserRecord| earlier.canonical == record.canonical) {
-                        return Err(Error::exists("login", format!("\"{}\" is given twice", user.login)));
-                    }
-                    if let Some(phc) = phc {
-                        credential::stage_password(plan.store, &mut plan.batch, *id, phc, plan.now)?;
-                    }
-                    plan.record(
-                        AuditKind::UserCreated,
-                        Entry::of(Subject::User(*id)).detail(record.login.as_str()),
-                    )?;
-                    records.push(record);
-                }
-                Ok(records)
-            })?;
-            created.extend(records.into_iter().map(|record| record.public(stamp)));
+            operations += needed;
+            group.push(user);
         }
+        created.extend(self.create_group(&group)?);
+        Ok(created)
+    }
+
+    /// Refuses what can be refused before a password hash is paid for; how many operations the user's commit takes.
+    fn try_out(&self, user: &NewUser) -> Result<usize> {
+        let engine = self.gate.engine();
+        if let Some(password) = &user.password {
+            credential::check_password(password.expose())?;
+        }
+        let mut trial = Batch::new();
+        user::stage_create(&*engine.store, &mut trial, UserId::from_number(0), user, engine.now())?;
+        Ok(trial.operations() + OPERATIONS_BESIDE)
+    }
+
+    fn create_group(&self, group: &[NewUser]) -> Result<Vec<User>> {
+        let engine = self.gate.engine();
+        let mut fresh = Vec::with_capacity(group.len());
+        for user in group {
+            let phc =
+                user.password.as_ref().map(|password| engine.hasher.hash(password.expose())).transpose()?;
+            fresh.push((engine.user_ids.next(&*engine.store)?, phc));
+        }
+        let (records, stamp) = engine.write(self.gate.actor(), |plan| {
+            let mut records: Vec<UserRecord> = Vec::with_capacity(group.len());
+            for (user, (id, phc)) in group.iter().zip(&fresh) {
+                let record = user::stage_create(plan.store, &mut plan.batch, *id, user, plan.now)?;
+                if records.iter().any(|earlier| earlier.canonical == record.canonical) {
+                    return Err(Error::exists("login", format!("\"{}\" is given twice", user.login)));
+                }
+                if let Some(phc) = phc {
+                    credential::stage_password(plan.store, &mut plan.batch, *id, phc, plan.now)?;
+                }
+                plan.record(
+                    AuditKind::UserCreated,
+                    Entry::of(Subject::User(*id)).detail(record.login.as_str()),
+                )?;
+                records.push(record);
+            }
+            Ok(records)
+        })?;
+        Ok(records.into_iter().map(|record| record.public(stamp)).collect())
     }
 
     /// The user of that number.
@@ -184,7 +187,7 @@ impl Users<'_> {
         .flatten()
         .collect();
         let fields = fields.join(", ");
-        self.change(AuditKind::UserUpdated, id, &fields, |plan| {
+        self.change(AuditKind::UserUpdated, id, &fields, move |plan| {
             user::stage_change(plan.store, &mut plan.batch, id, &change, plan.now)
         })
     }
@@ -198,7 +201,7 @@ impl Users<'_> {
             Some(reason) => format!("{:?}: {reason}", status.kind),
             None => format!("{:?}", status.kind),
         };
-        let user = self.change(AuditKind::UserStatusChanged, id, &detail, |plan| {
+        let user = self.change(AuditKind::UserStatusChanged, id, &detail, move |plan| {
             let record = user::stage_status(plan.store, &mut plan.batch, id, &status, plan.now)?;
             if !status.is_active_at(plan.now) {
                 plan.leave(Leftover::Sessions(id))?;
@@ -241,6 +244,16 @@ impl Users<'_> {
         })?;
         engine.sweep_leftovers_quietly();
         Ok(())
+    }
+
+    /// Everything that the user's roles grant, whatever the user's status.
+    ///
+    /// # Errors
+    /// `NotFound`; the storage kinds.
+    pub fn permissions(&self, id: UserId) -> Result<PermissionSet> {
+        let engine = self.gate.engine();
+        user::read_user(&*engine.store, id)?;
+        Ok(engine.view.permissions_of_user(id))
     }
 
     /// The user's profile; empty if nothing was ever set.

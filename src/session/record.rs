@@ -43,8 +43,8 @@ impl fmt::Debug for SessionRecord {
 impl Record for SessionRecord {
     const TABLE: Table = SESSION;
     const INDEXES: &'static [Index<Self>] = &[
-        Index::many(SESSION_BY_USER, |session, keys| keys.add(session.user)),
-        Index::many(SESSION_BY_EXPIRY, |session, keys| keys.add(session.expires.as_millis())),
+        Index::many(SESSION_BY_USER, |session, keys| keys.add(&session.user)),
+        Index::many(SESSION_BY_EXPIRY, |session, keys| keys.add(&session.expires.as_millis())),
     ];
     type Key = SessionId;
 

@@ -32,10 +32,6 @@ pub(crate) struct MemoryStore {
 }
 
 impl MemoryStore {
-    pub(crate) fn new() -> Self {
-        Self::default()
-    }
-
     /// A store whose commits fail where the plan says so.
     pub(crate) fn with_faults(faults: Faults) -> Self {
         Self { faults, ..Self::default() }

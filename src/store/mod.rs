@@ -16,13 +16,13 @@ mod plan;
 mod sled;
 mod table;
 
-pub(crate) use batch::{Append, Batch, Expect, MAX_OPERATIONS, OperationId, Write};
+pub(crate) use batch::{Append, Batch, Expect, MAX_OPERATIONS, OperationId};
 pub(crate) use codec::{MAX_VALUE, decode, decode_value, encode_value};
 pub(crate) use log::Head;
 pub(crate) use memory::MemoryStore;
 #[cfg(feature = "sled")]
 pub(crate) use sled::{SledOptions, SledStore};
-pub(crate) use table::{Index, IndexKeys, Kind, Record, Stored, find, index_prefix, page, page_by, read};
+pub(crate) use table::{Index, Kind, Record, Stored, find, index_prefix, page, page_by, read};
 
 pub use faults::{FaultPoint, Faults};
 
@@ -85,9 +85,12 @@ pub(crate) struct Scan<'a> {
     pub(crate) descending: bool,
 }
 
+/// From a key to a key.
+pub(crate) type KeyRange = (Bound<Vec<u8>>, Bound<Vec<u8>>);
+
 impl Scan<'_> {
     /// The key range, or `None` where it is empty. Written once so that every backend cuts pages alike.
-    pub(crate) fn bounds(&self) -> Option<(Bound<Vec<u8>>, Bound<Vec<u8>>)> {
+    pub(crate) fn bounds(&self) -> Option<KeyRange> {
         let mut from = Bound::Included(self.prefix.to_vec());
         // The first key beyond all that start with the prefix; none if the prefix is empty or all 0xFF.
         let mut end = self.prefix.to_vec();

@@ -51,7 +51,7 @@ impl<R> Index<R> {
 pub(crate) struct IndexKeys(Vec<Vec<u8>>);
 
 impl IndexKeys {
-    pub(crate) fn add(&mut self, key: impl Key) {
+    pub(crate) fn add(&mut self, key: &impl Key) {
         self.0.push(key.bytes());
     }
 

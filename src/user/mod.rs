@@ -8,7 +8,7 @@ mod record;
 pub use change::{NewUser, UserChange};
 pub use contact::{Contact, ContactKind, NewContact};
 pub(crate) use ops::{
-    contact, read_user, stage_change, stage_contact, stage_contact_verified, stage_create, stage_generation,
+    read_user, stage_change, stage_contact, stage_contact_verified, stage_create, stage_generation,
     stage_remove_contact, stage_status,
 };
 pub(crate) use record::{

@@ -207,7 +207,7 @@ pub(crate) fn stage_contact(
 }
 
 /// The contact's row, or that there is no such contact.
-pub(crate) fn contact(store: &dyn Store, user: UserId, id: ContactId) -> Result<Stored<ContactRecord>> {
+fn read_contact(store: &dyn Store, user: UserId, id: ContactId) -> Result<Stored<ContactRecord>> {
     store::read(store, &(user, id))?
         .ok_or_else(|| Error::not_found("contact", format_args!("{id} of {user}")))
 }
@@ -220,7 +220,7 @@ pub(crate) fn stage_contact_verified(
     id: ContactId,
     now: Timestamp,
 ) -> Result<ContactRecord> {
-    let old = contact(store, user, id)?;
+    let old = read_contact(store, user, id)?;
     let new = ContactRecord { verified: Some(now), ..old.record.clone() };
     batch.replace(&old, &new)?;
     touch(store, batch, user, now)?;
@@ -235,7 +235,7 @@ pub(crate) fn stage_remove_contact(
     id: ContactId,
     now: Timestamp,
 ) -> Result<ContactRecord> {
-    let old = contact(store, user, id)?;
+    let old = read_contact(store, user, id)?;
     batch.remove(&old);
     touch(store, batch, user, now)?;
     Ok(old.record)

@@ -42,8 +42,8 @@ impl Record for UserRecord {
     const TABLE: Table = USER;
     const INDEXES: &'static [Index<Self>] = &[
         Index::unique(USER_BY_LOGIN, |user, keys| keys.add_text(&user.canonical)),
-        Index::many(USER_BY_STATUS, |user, keys| keys.add(user.status.kind.number())),
-        Index::many(USER_BY_CREATION, |user, keys| keys.add(user.created.as_millis())),
+        Index::many(USER_BY_STATUS, |user, keys| keys.add(&user.status.kind.number())),
+        Index::many(USER_BY_CREATION, |user, keys| keys.add(&user.created.as_millis())),
     ];
     type Key = UserId;
 

@@ -71,7 +71,7 @@ const OPERATIONS: &[Operation] = {
             K::RoleUpdated,
             |s| (S::Role(s.writer), None),
             |s| {
-                s.gate.roles().update(s.writer, &RoleChange::new().name("w")).unwrap();
+                s.gate.roles().update(s.writer, RoleChange::new().name("w")).unwrap();
             },
         ),
         (
@@ -242,7 +242,7 @@ fn listings_are_in_the_order_of_the_log_both_ways() {
             0 => drop(acting.users().add_contact(subject, &NewContact::phone("1")).unwrap()),
             1 => acting.sessions().revoke_all(subject).unwrap(),
             2 => {
-                drop(acting.roles().update(role, &RoleChange::new().description(format!("{round}"))).unwrap())
+                drop(acting.roles().update(role, RoleChange::new().description(format!("{round}"))).unwrap())
             }
             _ => drop(log_in(&world.gate, "ada", PASSWORD).unwrap()),
         }

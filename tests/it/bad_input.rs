@@ -69,11 +69,11 @@ const CALLS: &[Call] = &[
     call("role.name", 128, false, |gate, text| gate.roles().create(text, []).map(drop)),
     call("role.name", 128, false, |gate, text| gate.roles().find(text).map(drop)),
     call("role.name", 128, false, |gate, text| {
-        gate.roles().update(ROLE, &RoleChange::new().name(text)).map(drop)
+        gate.roles().update(ROLE, RoleChange::new().name(text)).map(drop)
     }),
     call("role.description", 512, true, |gate, text| gate.roles().create_as("new", text, []).map(drop)),
     call("role.description", 512, true, |gate, text| {
-        gate.roles().update(ROLE, &RoleChange::new().description(text)).map(drop)
+        gate.roles().update(ROLE, RoleChange::new().description(text)).map(drop)
     }),
     call("permission.name", 128, false, |gate, text| gate.permissions().define(text).map(drop)),
     call("permission.name", 128, false, |gate, text| gate.permissions().find(text).map(drop)),

@@ -117,9 +117,12 @@ fn a_database_of_a_newer_format_is_told_from_a_damaged_one() {
     let journal = disk.path.join("journal");
     let whole = std::fs::read(&journal).unwrap();
     let mut bytes = whole.clone();
-    for slot in [0, 4096] {
+    // A slot that no checkpoint has written yet is all zeros.
+    let headers = [0, 4096].into_iter().filter(|slot| whole[*slot..].starts_with(b"PORTCJNL"));
+    let headers: Vec<usize> = headers.collect();
+    assert!(!headers.is_empty());
+    for slot in headers {
         let header = &mut bytes[slot..slot + 256];
-        assert_eq!(&header[..8], b"PORTCJNL");
         header[11] += 1;
         let (id, fields) = (header[12..28].to_vec(), header[..224].to_vec());
         let mut seal = blake3::Hasher::new_derive_key("portcullis 2026 journal");

@@ -266,7 +266,7 @@ fn refused_changes_leave_no_trace() {
     roles.assign(ada, reader).unwrap();
     roles.inherit(writer, reader).unwrap();
     let stale = roles.get(writer).unwrap().stamp;
-    roles.update(writer, &RoleChange::new().description("writes")).unwrap();
+    roles.update(writer, RoleChange::new().description("writes")).unwrap();
     let (nobody, no_role) = (UserId::from_number(9999), RoleId::from_number(9999));
     let undefined = Permission::from_bit(77);
     let before = everything(&world.gate);
@@ -290,9 +290,9 @@ fn refused_changes_leave_no_trace() {
         (roles.disinherit(reader, writer), NotFound, "parent"),
         (roles.delete(no_role), NotFound, "role"),
         (roles.granted(no_role).map(drop), NotFound, "role"),
-        (roles.update(writer, &RoleChange::new().name("read")).map(drop), AlreadyExists, "role.name"),
-        (roles.update(writer, &RoleChange::new().expect(stale).name("x")).map(drop), Conflict, "stamp"),
-        (roles.update(no_role, &RoleChange::new().name("x")).map(drop), NotFound, "role"),
+        (roles.update(writer, RoleChange::new().name("read")).map(drop), AlreadyExists, "role.name"),
+        (roles.update(writer, RoleChange::new().expect(stale).name("x")).map(drop), Conflict, "stamp"),
+        (roles.update(no_role, RoleChange::new().name("x")).map(drop), NotFound, "role"),
         (permissions.delete(undefined), NotFound, "permission"),
         (permissions.get(undefined).map(drop), NotFound, "permission"),
     ] {

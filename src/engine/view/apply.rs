@@ -95,7 +95,11 @@ fn state_of(status: &Status) -> UserState {
         // Rounded up: a lock must not end early.
         (_, Some(end)) => {
             let end = Timestamp::from_millis(end.as_millis().saturating_add(999));
-            UserState::RefusedUntil(ViewTime::from(end))
+            match ViewTime::from(end) {
+                // Too far away to be told: never, rather than when the clock gets there.
+                ViewTime::LAST => UserState::Refused,
+                end => UserState::RefusedUntil(end),
+            }
         }
     }
 }

@@ -20,6 +20,9 @@ pub(super) const TOMBSTONE: u64 = 1;
 /// The `times` of a line that is being moved: whoever reads it asks again under the lock. Its deadline is long past,
 /// so that only a reader about to say "expired" has to look for it.
 pub(super) const FROZEN: u64 = (u32::MAX as u64) << 32;
+/// In the deadline's half of `times`: the session was seen since that was last written down. It stands in the line
+/// itself, so that being seen costs no second cache line; deadlines end in the year 2092 for it.
+pub(super) const DIRTY: u32 = 1 << 31;
 
 /// A session as the writer puts it and as a listing gives it back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +35,32 @@ pub(crate) struct SessionLine {
     /// From this second on the session is dead.
     pub(crate) deadline: ViewTime,
     /// Dead this many seconds after it was last seen; 0 for never.
+    pub(crate) idle_timeout: u32,
+    pub(crate) seen: ViewTime,
+}
+
+/// Names a session and where its line was last seen, so that the next look needs no search.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct SessionHandle {
+    pub(super) id: u64,
+    pub(super) page: u32,
+    pub(super) slot: u8,
+}
+
+impl SessionHandle {
+    pub(crate) const fn id(self) -> SessionId {
+        SessionId::from_number(self.id)
+    }
+}
+
+/// What a session's line said at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Snapshot {
+    pub(crate) handle: SessionHandle,
+    /// To be compared in constant time with that of the token before anything else is believed.
+    pub(crate) digest: [u8; 32],
+    pub(crate) user: UserId,
+    pub(crate) deadline: ViewTime,
     pub(crate) idle_timeout: u32,
     pub(crate) seen: ViewTime,
 }
@@ -58,7 +87,7 @@ pub(crate) struct SessionLine {
 pub(super) struct Line {
     pub(super) id: AtomicU64,
     pub(super) digest: [AtomicU64; 4],
-    /// `seen (32) | deadline (32)`.
+    /// `seen (32) | DIRTY (1) | deadline (31)`.
     pub(super) times: AtomicU64,
     /// `set number (32) | epoch (32)`: the user was let in with this set when the epoch began; or `nonce | 0`.
     pub(super) grant: AtomicU64,
@@ -77,7 +106,7 @@ pub(super) struct Facts {
 impl Facts {
     #[inline]
     pub(super) const fn live(self, now: ViewTime) -> bool {
-        let (deadline, idle) = (self.times as u32, self.who as u32);
+        let (deadline, idle) = (self.deadline().secs(), self.who as u32);
         now.secs() < deadline && (idle == 0 || (now.secs() as u64) < self.seen().secs() as u64 + idle as u64)
     }
 
@@ -95,9 +124,18 @@ impl Facts {
         ViewTime::from_secs((self.times >> 32) as u32)
     }
 
+    pub(super) const fn deadline(self) -> ViewTime {
+        ViewTime::from_secs(self.times as u32 & !DIRTY)
+    }
+
     pub(super) const fn user(self) -> u32 {
         (self.who >> 32) as u32
     }
+}
+
+/// The word of a time of last use and a deadline, never `FROZEN`.
+pub(super) fn times(seen: ViewTime, deadline: ViewTime, dirty: bool) -> u64 {
+    pair(seen.secs().min(u32::MAX - 1), deadline.secs().min(DIRTY - 1) | if dirty { DIRTY } else { 0 })
 }
 
 pub(super) const fn pair(high: u32, low: u32) -> u64 {
@@ -110,7 +148,7 @@ impl Line {
     pub(super) fn facts(&self, id: u64) -> Option<Facts> {
         (self.id.load(Ordering::Acquire) == id).then(|| Facts {
             times: self.times.load(Ordering::Relaxed),
-            grant: self.grant.load(Ordering::Relaxed),
+            grant: self.grant.load(Ordering::Acquire),
             who: self.who.load(Ordering::Relaxed),
         })
     }
@@ -123,9 +161,12 @@ impl Line {
     }
 
     /// Remembers the user's set as of an epoch, unless somebody was faster.
+    ///
+    /// Releasing, as the load of it acquires: whoever finds the number here must not see less of the set than the
+    /// reader that found it in the user's cell. The epoch does not give that: the cell may be newer than it.
     pub(super) fn remember(&self, facts: Facts, set: u32, epoch: u32) {
-        let _ =
-            self.grant.compare_exchange(facts.grant, pair(set, epoch), Ordering::Relaxed, Ordering::Relaxed);
+        let new = pair(set, epoch);
+        let _ = self.grant.compare_exchange(facts.grant, new, Ordering::Release, Ordering::Relaxed);
     }
 }
 
@@ -134,8 +175,6 @@ impl Line {
 pub(super) struct Page {
     pub(super) lines: [Line; LINES],
     pub(super) generation: [AtomicU32; LINES],
-    /// The lines that were seen since that was last written down.
-    pub(super) dirty: AtomicU64,
 }
 
 impl Default for Page {
@@ -143,7 +182,6 @@ impl Default for Page {
         Self {
             lines: std::array::from_fn(|_| Line::default()),
             generation: std::array::from_fn(|_| AtomicU32::new(0)),
-            dirty: AtomicU64::new(0),
         }
     }
 }
@@ -167,37 +205,53 @@ impl Spot<'_> {
         (self.line.who.load(Ordering::Relaxed) >> 32) as u32
     }
 
-    /// The whole session, if the line is that session's and not on the move.
+    /// The whole session, if the line is that session's and not on the move; for the writer, for whom alone the
+    /// generation belongs to the rest for certain.
     pub(super) fn read(&self, id: u64) -> Option<SessionLine> {
+        let snapshot = self.snapshot(id)?;
+        Some(SessionLine {
+            id: SessionId::from_number(id),
+            digest: snapshot.digest,
+            user: snapshot.user,
+            generation: self.generation().load(Ordering::Relaxed),
+            deadline: snapshot.deadline,
+            idle_timeout: snapshot.idle_timeout,
+            seen: snapshot.seen,
+        })
+    }
+
+    /// What the line itself has, if it is that session's and not on the move: one cache line and no other.
+    #[inline]
+    pub(super) fn snapshot(&self, id: u64) -> Option<Snapshot> {
         let facts = self.line.facts(id)?;
         let mut digest = [0; 32];
         for (bytes, word) in digest.chunks_exact_mut(8).zip(&self.line.digest) {
             bytes.copy_from_slice(&word.load(Ordering::Relaxed).to_le_bytes());
         }
-        let generation = self.generation().load(Ordering::Relaxed);
-        (self.line.still(id) && facts.times != FROZEN).then_some(SessionLine {
-            id: SessionId::from_number(id),
+        (self.line.still(id) && facts.times != FROZEN).then_some(Snapshot {
+            handle: SessionHandle { id, page: self.number, slot: self.slot },
             digest,
             user: UserId::from_number(facts.user().into()),
-            generation,
-            deadline: ViewTime::from_secs(facts.times as u32),
+            deadline: facts.deadline(),
             idle_timeout: facts.who as u32,
             seen: facts.seen(),
         })
     }
 
-    /// Notes that the session, if it is live, was seen at `now`. False if the line is no longer the session's: note it in its new
-    /// place then, `again` if the note may have been made in the old place only.
-    pub(super) fn touch(&self, id: u64, now: ViewTime, again: &mut bool) -> bool {
+    /// Notes that the session, if it is live, was seen at `now`. False if the line is no longer the session's: it is to
+    /// be noted in its new place then.
+    #[inline]
+    pub(super) fn touch(&self, id: u64, now: ViewTime) -> bool {
         loop {
             let Some(facts) = self.line.facts(id) else { return false };
             if facts.times == FROZEN || !self.line.still(id) {
                 return false;
             }
             if facts.seen() >= now || !facts.live(now) {
-                break;
+                return true;
             }
-            let later = pair(now.secs(), facts.times as u32);
+            let later = times(now, facts.deadline(), true);
+            // A line that is moved is frozen first, so that the swap fails or moves along.
             let swap = self.line.times.compare_exchange_weak(
                 facts.times,
                 later,
@@ -205,17 +259,24 @@ impl Spot<'_> {
                 Ordering::Relaxed,
             );
             if swap.is_ok() {
-                *again = true;
-                break;
+                return true;
             }
         }
-        if *again {
-            // After the swap, so that whoever takes the bit finds the time. If the page was emptied in between, its
-            // bits were taken before this one was set, and then this sees the mark in `id`.
-            self.page.dirty.fetch_or(1 << self.slot, Ordering::AcqRel);
-            return self.line.still(id);
+    }
+
+    /// Takes the mark that the session was seen, and when that was. For the writer, so that the line does not move.
+    pub(super) fn take_seen(&self) -> Option<(SessionId, ViewTime)> {
+        let id = self.line.id.load(Ordering::Acquire);
+        loop {
+            let facts =
+                self.line.facts(id).filter(|facts| id > TOMBSTONE && facts.times as u32 & DIRTY != 0)?;
+            let taken = times(facts.seen(), facts.deadline(), false);
+            let swap =
+                self.line.times.compare_exchange(facts.times, taken, Ordering::AcqRel, Ordering::Relaxed);
+            if swap.is_ok() {
+                return Some((SessionId::from_number(id), facts.seen()));
+            }
         }
-        true
     }
 }
 

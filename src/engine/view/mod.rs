@@ -16,11 +16,9 @@ mod time;
 mod users;
 mod write;
 
-pub(crate) use lines::SessionLine;
-pub(crate) use policy::CHUNK_WORDS;
+pub(crate) use lines::{SessionHandle, SessionLine, Snapshot};
 pub(crate) use time::ViewTime;
 pub(crate) use users::UserState;
-pub(crate) use write::Stats;
 
 use crate::error::Result;
 use crate::id::{SessionId, UserId};
@@ -44,20 +42,6 @@ pub(crate) enum Answer {
     Gone,
     /// The view was stopped: nothing is known.
     Stopped,
-}
-
-/// Names a session and where its line was last seen, so that the next look needs no search.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct SessionHandle {
-    id: u64,
-    page: u32,
-    slot: u8,
-}
-
-impl SessionHandle {
-    pub(crate) const fn id(self) -> SessionId {
-        SessionId::from_number(self.id)
-    }
 }
 
 /// A line that was found, to be read when the digest to compare with is at hand.
@@ -139,9 +123,9 @@ impl View {
 
     /// The session as it is now, with the digest to compare; none if it was removed since it was found.
     #[inline]
-    pub(crate) fn read(&self, found: &Found<'_>) -> Option<(SessionHandle, SessionLine)> {
-        match found.spot.read(found.id) {
-            Some(session) => Some((found.handle(), session)),
+    pub(crate) fn read(&self, found: &Found<'_>) -> Option<Snapshot> {
+        match found.spot.snapshot(found.id) {
+            Some(snapshot) => Some(snapshot),
             None => self.read_locked(found.id),
         }
     }
@@ -176,14 +160,13 @@ impl View {
     /// Notes that the session was seen; at most one write a second for each session, none in storage.
     #[inline]
     pub(crate) fn touch(&self, session: SessionHandle, now: ViewTime) {
-        let mut again = false;
         let spot = self.lines.at(session.page, session.slot);
-        if !spot.is_some_and(|spot| spot.touch(session.id, now, &mut again)) {
-            self.touch_moved(session.id, now, again);
+        if !spot.is_some_and(|spot| spot.touch(session.id, now)) {
+            self.touch_moved(session.id, now);
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn ask_user(&self, user: UserId, ask: &Ask<'_>, now: ViewTime) -> Answer {
         let version = self.counters.version.load(Ordering::Acquire);
         let Some(cell) = self.cell(user) else { return denial(version) };
@@ -220,7 +203,7 @@ impl View {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn ask_session(&self, session: SessionHandle, ask: &Ask<'_>, now: ViewTime) -> Answer {
         let version = self.counters.version.load(Ordering::Acquire);
         // Before the line: `Line` says why.
@@ -315,18 +298,17 @@ impl View {
 
     #[cold]
     #[inline(never)]
-    fn read_locked(&self, id: u64) -> Option<(SessionHandle, SessionLine)> {
+    fn read_locked(&self, id: u64) -> Option<Snapshot> {
         let _writer = self.writer.lock();
-        let spot = self.lines.probe(id)?;
-        Some((Found { spot, id }.handle(), spot.read(id)?))
+        self.lines.probe(id)?.snapshot(id)
     }
 
     #[cold]
     #[inline(never)]
-    fn touch_moved(&self, id: u64, now: ViewTime, mut again: bool) {
+    fn touch_moved(&self, id: u64, now: ViewTime) {
         let _writer = self.writer.lock();
         if let Some(spot) = self.lines.probe(id) {
-            spot.touch(id, now, &mut again);
+            spot.touch(id, now);
         }
     }
 
@@ -345,3 +327,8 @@ const fn verdict(held: bool) -> Answer {
 const fn denial(version: u64) -> Answer {
     if version == STOPPED_VERSION { Answer::Stopped } else { Answer::Deny }
 }
+
+#[cfg(test)]
+mod races;
+#[cfg(test)]
+mod tests;

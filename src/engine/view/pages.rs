@@ -1,6 +1,8 @@
 //! The writer's side of the session table: placing, removing, and moving lines to fresh pages.
 
-use super::lines::{DEPTHS, EMPTY, FROZEN, LINES, Lines, Page, SessionLine, Spot, TOMBSTONE, index, pair};
+use super::lines::{
+    DEPTHS, DIRTY, EMPTY, FROZEN, LINES, Lines, Page, SessionLine, Spot, TOMBSTONE, index, pair, times,
+};
 use super::time::ViewTime;
 use crate::error::{Error, Result};
 use crate::id::SessionId;
@@ -8,8 +10,8 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering, fence};
 
 /// Live lines beyond which a page is split. Fuller pages save memory and make a search read more lines: at a million
-/// sessions this costs about 130 bytes a session and 1.6 lines a search.
-const FULL: u8 = 52;
+/// sessions this costs about 145 bytes a session and 1.5 lines a search.
+const FULL: u8 = 48;
 /// A page with fewer empty lines than this, and this many tombstones, is moved to a fresh page.
 const SPARE: u8 = 6;
 /// The directory may always have this many entries, and beyond that so many for each session: random ids need about
@@ -66,7 +68,6 @@ impl Pages {
             return Ok(());
         }
         let number = self.room(lines, id)?;
-        let Some(page) = lines.pages.get(number) else { return Err(full()) };
         let start = id as usize % LINES;
         let mut slots = (0..LINES).map(|step| (start + step) % LINES);
         let free = slots.find_map(|slot| {
@@ -80,9 +81,7 @@ impl Pages {
         info.live += 1;
         info.empty -= u8::from(former == EMPTY);
         self.live += 1;
-        // A bit that a reader left here for a session of old says nothing of this one.
-        page.dirty.fetch_and(!(1 << spot.slot), Ordering::AcqRel);
-        self.place(&spot, user, session);
+        self.place(&spot, user, session, false);
         Ok(())
     }
 
@@ -119,22 +118,11 @@ impl Pages {
         let pages = self.count();
         let end = self.cursor.saturating_add(span).min(pages);
         while self.cursor < end {
-            let Some(page) = lines.pages.get(self.cursor) else { break };
-            let mut bits = page.dirty.load(Ordering::Relaxed);
-            while bits != 0 {
+            for spot in (0..LINES).filter_map(|slot| lines.at(self.cursor, slot as u8)) {
                 if out.len() >= limit {
                     return;
                 }
-                let slot = bits.trailing_zeros() as u8;
-                bits &= bits - 1;
-                // Before the time is read: a reader that notes a later one then sets the bit again.
-                page.dirty.fetch_and(!(1 << slot), Ordering::AcqRel);
-                if let Some(spot) = lines.at(self.cursor, slot)
-                    && let Some(session) = spot.read(spot.line.id.load(Ordering::Relaxed))
-                    && session.id.get() > TOMBSTONE
-                {
-                    out.push((session.id, session.seen));
-                }
+                out.extend(spot.take_seen());
             }
             self.cursor += 1;
         }
@@ -164,28 +152,31 @@ impl Pages {
         let same = spot.read(id).is_some_and(|old| {
             (old.digest, old.user, old.generation) == (session.digest, session.user, session.generation)
         });
-        let times = |old: u64| pair(session.seen.secs().max((old >> 32) as u32), session.deadline.secs());
+        let seen = |old: u64| session.seen.max(ViewTime::from_secs((old >> 32) as u32));
+        let dirty = |old: u64| old as u32 & DIRTY != 0;
         if same {
             spot.line.who.store(pair(user, session.idle_timeout), Ordering::Release);
-            let _ = spot.line.times.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |old| Some(times(old)));
+            let _ = spot.line.times.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |old| {
+                Some(times(seen(old), session.deadline, dirty(old)))
+            });
             return;
         }
         let _moving = Moving::begin(lines);
         let old = spot.line.times.swap(FROZEN, Ordering::AcqRel);
-        session.seen = ViewTime::from_secs((times(old) >> 32) as u32);
+        session.seen = seen(old);
         spot.line.id.store(TOMBSTONE, Ordering::Relaxed);
-        self.place(spot, user, &session);
+        self.place(spot, user, &session, dirty(old));
     }
 
     /// Writes a line that no reader takes for a session's at present.
-    fn place(&mut self, spot: &Spot<'_>, user: u32, session: &SessionLine) {
+    fn place(&mut self, spot: &Spot<'_>, user: u32, session: &SessionLine, dirty: bool) {
         let line = spot.line;
         // A reader that meets a word of these and had read the former id finds that id gone.
         fence(Ordering::Release);
         for (word, bytes) in line.digest.iter().zip(session.digest.chunks_exact(8)) {
             word.store(u64::from_le_bytes(bytes.try_into().unwrap_or_default()), Ordering::Relaxed);
         }
-        line.times.store(pair(session.seen.secs(), session.deadline.secs()), Ordering::Relaxed);
+        line.times.store(times(session.seen, session.deadline, dirty), Ordering::Relaxed);
         line.grant.store(self.stale_grant(), Ordering::Relaxed);
         line.who.store(pair(user, session.idle_timeout), Ordering::Relaxed);
         spot.generation().store(session.generation, Ordering::Relaxed);
@@ -233,7 +224,6 @@ impl Pages {
         let Some(page) = lines.pages.get(old) else { return Err(full()) };
 
         let _moving = Moving::begin(lines);
-        let mut moved: Vec<(u8, Spot<'_>)> = Vec::with_capacity(LINES);
         for slot in 0..LINES as u8 {
             let Some(from) = lines.at(old, slot) else { continue };
             let Some(mut session) = from.read(from.line.id.load(Ordering::Relaxed)) else { continue };
@@ -241,12 +231,12 @@ impl Pages {
             if id <= TOMBSTONE {
                 continue;
             }
-            let times = from.line.times.swap(FROZEN, Ordering::AcqRel);
-            session.seen = ViewTime::from_secs((times >> 32) as u32);
+            let last = from.line.times.swap(FROZEN, Ordering::AcqRel);
+            session.seen = ViewTime::from_secs((last >> 32) as u32);
             let target = if split && index(id, depth.into()) % 2 == 1 { high } else { low };
             if let Some(to) = first_empty(lines, target, id) {
-                self.place(&to, (from.line.who.load(Ordering::Relaxed) >> 32) as u32, &session);
-                moved.push((slot, to));
+                let user = (from.line.who.load(Ordering::Relaxed) >> 32) as u32;
+                self.place(&to, user, &session, last as u32 & DIRTY != 0);
                 if let Some(info) = self.info.get_mut(target as usize) {
                     info.live += 1;
                     info.empty -= 1;
@@ -256,13 +246,6 @@ impl Pages {
         publish(lines, id, former.depth.into(), low, high);
         for line in &page.lines {
             line.id.store(EMPTY, Ordering::Release);
-        }
-        // After the ids are gone: see `Spot::touch`.
-        let dirty = page.dirty.swap(0, Ordering::AcqRel);
-        for (slot, to) in moved {
-            if dirty & (1 << slot) != 0 {
-                to.page.dirty.fetch_or(1 << to.slot, Ordering::AcqRel);
-            }
         }
         if let Some(info) = self.info.get_mut(old as usize) {
             *info = FRESH;
@@ -284,10 +267,6 @@ impl Pages {
         };
         if let Some(info) = self.info.get_mut(number as usize) {
             info.depth = depth;
-        }
-        // Bits of readers that were late.
-        if let Some(page) = lines.pages.get(number) {
-            page.dirty.store(0, Ordering::Relaxed);
         }
         Ok(number)
     }
@@ -366,4 +345,4 @@ fn full() -> Error {
     Error::limit("session", "the session table is full")
 }
 
-const _: () = assert!(size_of::<Page>() == 64 * 64 + 64 * 4 + 64);
+const _: () = assert!(size_of::<Page>() == 64 * 64 + 64 * 4);

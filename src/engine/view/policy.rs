@@ -3,10 +3,11 @@
 use crate::error::{Error, Result};
 use crate::id::RoleId;
 use crate::permission::{Permission, PermissionSet};
+use crate::role::GrantChunk;
 use std::collections::{HashMap, HashSet};
 
 /// Words of one stored chunk of a role's permissions: 8,192 bits.
-pub(crate) const CHUNK_WORDS: usize = 128;
+const CHUNK_WORDS: usize = GrantChunk::WORDS;
 const CHUNKS: u32 = Permission::LIMIT / 64 / CHUNK_WORDS as u32;
 
 /// A role, or a place kept for one that something names but that is not there.
@@ -44,7 +45,7 @@ impl Policy {
         }
         list.sort_unstable();
         list.dedup();
-        self.relink(place, list);
+        self.relink(place, &list);
         if let Some(node) = self.node_mut(place) {
             node.present = true;
         }
@@ -55,7 +56,7 @@ impl Policy {
     /// Takes a role away; its chunks stay until they are taken away themselves.
     pub(super) fn remove_role(&mut self, id: RoleId) {
         let Some(&place) = self.places.get(&id) else { return };
-        self.relink(place, Vec::new());
+        self.relink(place, &[]);
         if let Some(node) = self.node_mut(place) {
             node.present = false;
         }
@@ -137,11 +138,6 @@ impl Policy {
         PermissionSet::from_words(words)
     }
 
-    /// True if the senior holds all that the junior holds: they are one, or inheritance leads from one to the other.
-    pub(super) fn reaches(&self, senior: RoleId, junior: RoleId) -> bool {
-        senior == junior || self.juniors(senior).contains(&junior)
-    }
-
     /// The roles that this one inherits from, near and far, in rising order.
     pub(super) fn juniors(&self, role: RoleId) -> Vec<RoleId> {
         self.around(role, |node| &node.parents)
@@ -150,10 +146,6 @@ impl Policy {
     /// The roles that inherit from this one, near and far, in rising order.
     pub(super) fn seniors(&self, role: RoleId) -> Vec<RoleId> {
         self.around(role, |node| &node.seniors)
-    }
-
-    pub(super) fn contains(&self, role: RoleId) -> bool {
-        self.places.get(&role).and_then(|place| self.node(*place)).is_some_and(|node| node.present)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -254,9 +246,9 @@ impl Policy {
     }
 
     // INVARIANT: `parents` is in rising order, each once, here and in the node.
-    fn relink(&mut self, place: u32, parents: Vec<u32>) {
+    fn relink(&mut self, place: u32, parents: &[u32]) {
         let Some(node) = self.node_mut(place) else { return };
-        let former = std::mem::replace(&mut node.parents, parents.clone());
+        let former = std::mem::replace(&mut node.parents, parents.to_vec());
         for parent in parents.iter().filter(|parent| former.binary_search(parent).is_err()) {
             if let Some(node) = self.node_mut(*parent) {
                 node.seniors.push(place);

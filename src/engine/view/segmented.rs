@@ -5,71 +5,61 @@ use std::fmt;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Leaves behind the first tier; each further tier points to twice as many as the one before.
-const FIRST: usize = 64;
-const TIERS: usize = 27;
+/// Branches at each of the two levels above the leaves.
+const FAN: usize = 1024;
 
 type Leaf<T, const LEAF: usize> = OnceLock<Box<[T; LEAF]>>;
+type Branch<T, const LEAF: usize> = OnceLock<Box<[Leaf<T, LEAF>; FAN]>>;
 
-/// Leaves of `LEAF` elements (a power of two) behind tiers of leaf pointers that double.
+/// Up to `FAN * FAN * LEAF` elements (and never more than 2^32) in leaves of `LEAF`, a power of two.
 ///
 /// Only the leaf of an index that was asked for is allocated: an identifier near the top of the range, in a damaged
-/// database, costs one leaf and one tier of pointers, not gigabytes; and a large array wastes no half of itself.
+/// database, costs one leaf and one branch, not gigabytes, and a large array wastes no half of itself. The levels are
+/// fixed: chunks that double would need the place of the highest bit, for which the common x86-64 instruction waits for
+/// whatever was last in its register, here the cache miss of the check before, so that no two checks overlapped.
 pub(super) struct Segmented<T, const LEAF: usize> {
-    tiers: [OnceLock<Box<[Leaf<T, LEAF>]>>; TIERS],
+    root: [Branch<T, LEAF>; FAN],
     bytes: AtomicUsize,
 }
 
 impl<T: Default, const LEAF: usize> Segmented<T, LEAF> {
     pub(super) fn new() -> Self {
-        const {
-            assert!(
-                LEAF.is_power_of_two() && (1 << 32) / LEAF < FIRST << (TIERS - 1),
-                "LEAF suits no tier table"
-            )
-        };
-        Self { tiers: [const { OnceLock::new() }; TIERS], bytes: AtomicUsize::new(0) }
+        const { assert!(LEAF.is_power_of_two()) };
+        Self { root: [const { OnceLock::new() }; FAN], bytes: AtomicUsize::new(0) }
     }
 
     /// The element, if its leaf was ever grown. The two loads on the way to it are of read-only, shared lines.
     #[inline]
     pub(super) fn get(&self, index: u32) -> Option<&T> {
-        let (tier, offset) = Self::place(index);
-        self.tiers.get(tier)?.get()?.get(offset)?.get()?.get(index as usize % LEAF)
+        let leaf = index as usize / LEAF;
+        self.root.get(leaf / FAN)?.get()?.get(leaf % FAN)?.get()?.get(index as usize % LEAF)
     }
 
     /// Makes the element exist.
     pub(super) fn grow_to(&self, index: u32) -> Result<&T> {
-        let (tier, offset) = Self::place(index);
-        let leaves = 1usize << (tier + FIRST.ilog2() as usize);
-        let found = self.tiers.get(tier).and_then(|tier| {
-            tier.get_or_init(|| {
-                self.bytes.fetch_add(leaves * size_of::<Leaf<T, LEAF>>(), Ordering::Relaxed);
-                (0..leaves).map(|_| OnceLock::new()).collect()
-            })
-            .get(offset)
-        });
-        let Some(leaf) = found else { return Err(too_many()) };
-        if leaf.get().is_none() {
-            let fresh: Vec<T> = (0..LEAF).map(|_| T::default()).collect();
-            let fresh = fresh.into_boxed_slice().try_into().map_err(|_| too_many())?;
-            self.bytes.fetch_add(LEAF * size_of::<T>(), Ordering::Relaxed);
-            // Growing is the writer's alone, so that nobody can have been faster.
-            let _ = leaf.set(fresh);
+        let number = index as usize / LEAF;
+        let Some(branch) = self.root.get(number / FAN) else { return Err(too_many()) };
+        self.grow(branch, OnceLock::new)?;
+        if let Some(leaf) = branch.get().and_then(|leaves| leaves.get(number % FAN)) {
+            self.grow(leaf, T::default)?;
         }
         self.get(index).ok_or_else(too_many)
     }
 
-    /// Bytes allocated for leaves and tiers.
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes.load(Ordering::Relaxed)
+    fn grow<U, const N: usize>(&self, place: &OnceLock<Box<[U; N]>>, fresh: impl Fn() -> U) -> Result<()> {
+        if place.get().is_none() {
+            let elements: Box<[U]> = (0..N).map(|_| fresh()).collect();
+            let elements = elements.try_into().map_err(|_| too_many())?;
+            self.bytes.fetch_add(N * size_of::<U>(), Ordering::Relaxed);
+            // Growing is the writer's alone, so that nobody can have been faster.
+            let _ = place.set(elements);
+        }
+        Ok(())
     }
 
-    #[inline]
-    const fn place(index: u32) -> (usize, usize) {
-        let at = index as usize / LEAF + FIRST;
-        let top = at.ilog2();
-        ((top - FIRST.ilog2()) as usize, at ^ (1 << top))
+    /// Bytes allocated for leaves and branches.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed) + size_of::<Self>()
     }
 }
 
@@ -91,7 +81,7 @@ mod tests {
 
     #[test]
     fn elements_are_where_they_were_put_and_never_move() {
-        let array = Segmented::<AtomicU32, 16>::new();
+        let array = Segmented::<AtomicU32, 4096>::new();
         assert!(array.get(0).is_none());
         let indices = [0, 1, 15, 16, 1023, 1024, 1025, 3071, 3072, 65_535, 1_000_000, u32::MAX - 1, u32::MAX];
         let mut places = Vec::new();
@@ -106,12 +96,18 @@ mod tests {
             assert_eq!(std::ptr::from_ref(element), place);
         }
         assert!(array.get(2_000_000).is_none());
+        let small = Segmented::<AtomicU32, 16>::new();
+        assert!(small.get(u32::MAX).is_none());
+        assert_eq!(
+            small.grow_to(u32::MAX).map(|_| ()).unwrap_err().kind(),
+            crate::error::ErrorKind::LimitExceeded
+        );
     }
 
     #[test]
     fn a_lone_large_index_stays_affordable() {
         let array = Segmented::<AtomicU32, 4096>::new();
         array.grow_to(u32::MAX).unwrap();
-        assert!(array.bytes() < 20 << 20, "{}", array.bytes());
+        assert!(array.bytes() < 100_000, "{}", array.bytes());
     }
 }

@@ -28,6 +28,9 @@ pub(super) enum Ask<'a> {
     All(&'a PermissionSet),
 }
 
+/// All words up to the tier's end; absent for as long as they are empty.
+type Tier = OnceLock<Box<[AtomicU64]>>;
+
 /// The permission bits of one role set, as they are under the policy of `version`.
 // INVARIANT: `version` is stored after the words that belong to it and is `NO_VERSION` while they change.
 #[derive(Debug, Default)]
@@ -35,7 +38,7 @@ pub(super) enum Ask<'a> {
 pub(super) struct Entry {
     version: AtomicU64,
     near: [AtomicU64; NEAR],
-    far: OnceLock<Box<[OnceLock<Box<[AtomicU64]>>; FAR_TIERS]>>,
+    far: OnceLock<Box<[Tier; FAR_TIERS]>>,
 }
 
 impl Entry {
@@ -89,8 +92,9 @@ impl Entry {
     }
 }
 
-const fn far_tier(index: usize) -> usize {
-    if index < FAR_FIRST { 0 } else { (index.ilog2() as usize - FAR_FIRST.ilog2() as usize) / 2 + 1 }
+/// The tier that has a word: counted, as `Segmented` says why the highest bit is not asked for.
+fn far_tier(index: usize) -> usize {
+    (0..FAR_TIERS).filter(|tier| index >= FAR_FIRST << (2 * tier)).count()
 }
 
 /// The readers' side: entries by number. Number 0 is the set of no roles.
@@ -108,7 +112,8 @@ impl Sets {
     ///
     /// A set's number may be given to other roles while this runs: the caller checks afterwards that the holder it
     /// got the number from still has it. The loads here are acquiring, so that this check sees the change.
-    #[inline]
+    // Always, so that the kind of question is settled when this is compiled.
+    #[inline(always)]
     pub(super) fn holds(&self, set: u32, ask: &Ask<'_>, version: u64) -> Option<bool> {
         match ask {
             Ask::Held => Some(true),

@@ -7,14 +7,18 @@ const ORIGIN: u64 = 1_704_067_200;
 
 /// Whole seconds since 2024-01-01T00:00:00Z, rounded down: a deadline is met up to one second early, never late.
 ///
-/// Instants before 2024 are 0; those after the year 2160 are the last second that can be told, so that `NEVER` is
-/// after every instant.
+/// Instants before 2024 are 0; those after January 2092 are `LAST`, at which every deadline is over. The 32nd bit is
+/// free for a session's line to keep a mark in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct ViewTime(u32);
 
 impl ViewTime {
     /// A deadline that no clock reaches.
-    pub(crate) const NEVER: Self = Self(u32::MAX);
+    #[cfg(test)]
+    pub(crate) const NEVER: Self = Self((1 << 31) - 1);
+
+    /// The last second that an instant comes to.
+    pub(crate) const LAST: Self = Self((1 << 31) - 2);
 
     pub(crate) const fn from_secs(secs: u32) -> Self {
         Self(secs)
@@ -33,7 +37,7 @@ impl ViewTime {
 impl From<Timestamp> for ViewTime {
     fn from(instant: Timestamp) -> Self {
         let secs = instant.as_secs().saturating_sub(ORIGIN);
-        Self(u32::try_from(secs).unwrap_or(u32::MAX).min(u32::MAX - 1))
+        Self(u32::try_from(secs).map_or(Self::LAST.0, |secs| secs.min(Self::LAST.0)))
     }
 }
 

@@ -1,6 +1,6 @@
 //! What changes the view. Every method is idempotent, and any order of the same changes leaves the same state.
 
-use super::lines::SessionLine;
+use super::lines::{DIRTY, SessionLine};
 use super::pages::Pages;
 use super::policy::Policy;
 use super::sets::{Interner, Sets};
@@ -104,7 +104,7 @@ impl View {
         self.end_version();
     }
 
-    /// Puts the role's own permissions from `chunk * 8192` on, [`CHUNK_WORDS`](super::CHUNK_WORDS) words of 64.
+    /// Puts the role's own permissions from `chunk * 8192` on, up to 128 words of 64.
     pub(crate) fn put_chunk(&self, role: RoleId, chunk: u32, words: &[u64]) -> Result<()> {
         let mut writer = self.writer.lock();
         let done = writer.policy.put_chunk(role, chunk, words);
@@ -180,7 +180,7 @@ impl View {
     pub(crate) fn note_seen(&self, session: SessionId) {
         let _writer = self.writer.lock();
         if let Some(spot) = self.lines.probe(session.get()) {
-            spot.page.dirty.fetch_or(1 << spot.slot, Ordering::AcqRel);
+            spot.line.times.fetch_or(DIRTY.into(), Ordering::AcqRel);
         }
     }
 
@@ -205,22 +205,15 @@ impl View {
 
     /// What a user's roles grant, whatever the user's state.
     pub(crate) fn permissions_of_user(&self, user: UserId) -> PermissionSet {
-        let roles = self.roles_of(user);
-        self.writer.lock().policy.effective(&roles)
+        let mut writer = self.writer.lock();
+        let Writer { policy, interner, .. } = &mut *writer;
+        self.cell(user)
+            .map_or_else(PermissionSet::new, |cell| policy.effective(interner.roles(cell.current().2)))
     }
 
     /// What a role grants by itself and through the roles it inherits from.
     pub(crate) fn permissions_of_role(&self, role: RoleId) -> PermissionSet {
         self.writer.lock().policy.effective(&[role])
-    }
-
-    pub(crate) fn has_role(&self, role: RoleId) -> bool {
-        self.writer.lock().policy.contains(role)
-    }
-
-    /// True if the senior is the junior or inherits from it, near or far.
-    pub(crate) fn reaches(&self, senior: RoleId, junior: RoleId) -> bool {
-        self.writer.lock().policy.reaches(senior, junior)
     }
 
     /// All roles that this one inherits from.

@@ -1,9 +1,6 @@
-//! Random batches against a map, on every backend.
+//! Random batches against a naive model.
 
-#[cfg(feature = "sled")]
-use super::sled;
-use super::{A, B, LOG, Subject, all, append, memory};
-use crate::store::{Batch, CommitError, Expect, Head, Row, Table, Version};
+use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 

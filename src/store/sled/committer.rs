@@ -6,12 +6,11 @@
 
 use super::entry::{DatabaseId, Position, RowChange};
 use super::journal::Journal;
-use super::shared::{Answer, CLOSED, GroupLimit, Pending, Shared, Slot, unknown};
+use super::shared::{Answer, CLOSED, GroupLimit, Pending, Shared, Slot, failed, unknown};
 use super::tables::{Tables, guarded, panic_text};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::{Batch, Change, CommitError, FaultPoint, Faults, Table, Version, plan};
 use std::collections::HashMap;
-use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -84,10 +83,6 @@ impl Group {
         });
         rows.collect()
     }
-}
-
-fn io_failed(what: &str, cause: io::Error) -> Error {
-    Error::new(ErrorKind::Storage, format!("could not {what} ({cause})")).caused_by(cause)
 }
 
 impl Committer {
@@ -166,10 +161,10 @@ impl Committer {
             self.checkpoint()?;
         }
         self.writing = true;
-        self.journal.append(group.after).map_err(|error| io_failed("write the journal", error))?;
+        self.journal.append(group.after).map_err(|error| failed("write the journal", error))?;
         // A waiter may have run out of patience and stopped the store; then nothing more may become visible.
         self.shared.running()?;
-        self.faults.hit(FaultPoint::Apply).map_err(|error| io_failed("write to the tables", error))?;
+        self.faults.hit(FaultPoint::Apply).map_err(|error| failed("write to the tables", error))?;
         self.tables.apply(&self.id, group.after, &rows)?;
         self.position = group.after;
         *self.shared.position.write() = group.after;
@@ -186,8 +181,8 @@ impl Committer {
         if self.journal.is_empty() {
             return Ok(());
         }
-        self.faults.hit(FaultPoint::Checkpoint).map_err(|error| io_failed("sync the tables", error))?;
+        self.faults.hit(FaultPoint::Checkpoint).map_err(|error| failed("sync the tables", error))?;
         self.tables.sync()?;
-        self.journal.restart(self.position).map_err(|error| io_failed("write the journal", error))
+        self.journal.restart(self.position).map_err(|error| failed("write the journal", error))
     }
 }

@@ -3,6 +3,7 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::secret::{SystemEntropy, random};
 use rustix::fs::{FlockOperation, OFlags};
+use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -93,12 +94,15 @@ fn check_directory(path: &Path, found: &Metadata) -> Result<()> {
     Ok(())
 }
 
-/// Whether the lock file or the journal shows that portcullis made a directory.
-fn is_ours(path: &Path) -> bool {
+fn is_marked(path: &Path) -> bool {
     let mut start = Vec::new();
     let lock = private_file().open(path.join(LOCK));
-    let read = lock.and_then(|file| file.take(MARK.len() as u64).read_to_end(&mut start));
-    (read.is_ok() && start == MARK) || super::journal::looks_like_one(&path.join(JOURNAL))
+    lock.and_then(|file| file.take(MARK.len() as u64).read_to_end(&mut start)).is_ok() && start == MARK
+}
+
+/// Whether the lock file or the journal shows that portcullis made a directory.
+fn is_ours(path: &Path) -> bool {
+    is_marked(path) || super::journal::looks_like_one(&path.join(JOURNAL))
 }
 
 fn is_empty(path: &Path) -> Result<bool> {
@@ -111,7 +115,6 @@ fn is_empty(path: &Path) -> Result<bool> {
 /// `make` gets a directory under a temporary name, with its lock held and empty otherwise. It must have closed all
 /// files when it returns; the directory then gets its name in one step, so that a crash leaves all or nothing.
 pub(super) fn open(path: &Path, make: impl Fn(&Directory) -> Result<()>) -> Result<Directory> {
-    let mut lost = None;
     for _ in 0..ATTEMPTS {
         match fs::symlink_metadata(path) {
             Ok(found) => {
@@ -133,21 +136,14 @@ pub(super) fn open(path: &Path, make: impl Fn(&Directory) -> Result<()>) -> Resu
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(storage("look at", path, error)),
         }
-        match create(path, &make) {
-            Ok(Some(directory)) => return Ok(directory),
-            Ok(None) => {}
-            Err(error) => lost = Some(error),
-        }
-        if let Some(error) = lost.take_if(|error| error.kind() != ErrorKind::Locked) {
-            return Err(error);
+        if let Some(directory) = create(path, &make)? {
+            return Ok(directory);
         }
     }
-    Err(lost.unwrap_or_else(|| {
-        Error::new(
-            ErrorKind::Locked,
-            format!("{} is being made or moved by others; try again", path.display()),
-        )
-    }))
+    Err(Error::new(
+        ErrorKind::Locked,
+        format!("{} is being made or moved by others; try again", path.display()),
+    ))
 }
 
 /// Makes a new database beside its place and moves it there. `None` where somebody else was faster.
@@ -174,13 +170,10 @@ fn create(path: &Path, make: &impl Fn(&Directory) -> Result<()>) -> Result<Optio
     temporary.push(format!("{number:016x}"));
     let temporary = parent.join(temporary);
 
-    let made = fill(&temporary, make).and_then(|lock| {
-        let Some(lock) = lock else { return Ok(None) };
-        match fs::rename(&temporary, path) {
-            Ok(()) => sync(parent).map(|()| Some(Directory { path: path.to_owned(), _lock: lock })),
-            Err(error) if lost_race(&error) => Ok(None),
-            Err(error) => Err(storage("give its name to the new database", path, error)),
-        }
+    let made = fill(&temporary, make).and_then(|lock| match fs::rename(&temporary, path) {
+        Ok(()) => sync(parent).map(|()| Some(Directory { path: path.to_owned(), _lock: lock })),
+        Err(error) if lost_race(&error) => Ok(None),
+        Err(error) => Err(storage("give its name to the new database", path, error)),
     });
     if !matches!(made, Ok(Some(_))) {
         // Best effort: what stays is removed by the next creation.
@@ -196,14 +189,16 @@ fn lost_race(error: &io::Error) -> bool {
     )
 }
 
-fn fill(path: &Path, make: &impl Fn(&Directory) -> Result<()>) -> Result<Option<File>> {
+fn fill(path: &Path, make: &impl Fn(&Directory) -> Result<()>) -> Result<File> {
     DirBuilder::new().mode(0o700).create(path).map_err(|error| storage("make the directory", path, error))?;
     // The umask may have taken the owner's own rights away.
     fs::set_permissions(path, Permissions::from_mode(0o700))
         .map_err(|error| storage("restrict the permissions of", path, error))?;
     let opened = private_file().create_new(true).open(path.join(LOCK)).and_then(lock);
-    // Somebody who clears abandoned directories may have come between; then another name is tried.
-    let Ok(Some(mut file)) = opened else { return Ok(None) };
+    let mut file =
+        opened.map_err(|error| storage("make the lock file in", path, error))?.ok_or_else(|| {
+            Error::new(ErrorKind::Locked, format!("somebody else locked {} as it was made", path.display()))
+        })?;
     file.write_all(MARK).map_err(|error| storage("write the lock file in", path, error))?;
     let directory = Directory { path: path.to_owned(), _lock: file };
     make(&directory)?;
@@ -212,20 +207,23 @@ fn fill(path: &Path, make: &impl Fn(&Directory) -> Result<()>) -> Result<Option<
         sync(&entry)?;
     }
     sync(path)?;
-    Ok(Some(directory._lock))
+    Ok(directory._lock)
 }
 
-/// Removes what creations that crashed have left. A creation that is under way holds its lock.
-fn remove_abandoned(parent: &Path, prefix: &std::ffi::OsStr) -> Result<()> {
+/// Removes what creations that crashed have left.
+///
+/// INVARIANT: a creation holds the lock before it marks it, so what is marked and can be locked is abandoned. One that
+/// crashed before its mark leaves an empty directory, which is left alone: it may be one that has just begun.
+fn remove_abandoned(parent: &Path, prefix: &OsStr) -> Result<()> {
     let listing = fs::read_dir(parent).map_err(|error| storage("read the directory", parent, error))?;
     for entry in listing.flatten() {
         let path = entry.path();
         let named = entry.file_name().as_encoded_bytes().starts_with(prefix.as_encoded_bytes());
         let Ok(found) = fs::symlink_metadata(&path) else { continue };
-        if !named || check_directory(&path, &found).is_err() {
+        if !named || check_directory(&path, &found).is_err() || !is_marked(&path) {
             continue;
         }
-        let held = private_file().create(true).truncate(false).open(path.join(LOCK)).and_then(lock);
+        let held = private_file().open(path.join(LOCK)).and_then(lock);
         if let Ok(Some(_held)) = held {
             let _ = fs::remove_dir_all(&path);
         }

@@ -6,13 +6,16 @@
 //!
 //! INVARIANT: the tables hold everything up to the base of the header, synced, before that header is written; so an
 //! older copy of the tables, or a log that lost its end, shows as a version below the base.
+//! INVARIANT: a checkpoint without entries writes no header; so the base of each header lies above the one before it,
+//! and a journal whose newer header is damaged can not pass for the older one: the tables are beyond that.
 //! INVARIANT: the checksum of an entry covers the checksum of the one before it (the first one: the header's), so
 //! entries can not be dropped, swapped or taken from elsewhere. An entry also repeats that checksum, so that one which
 //! follows a damaged one can still be told from leftovers.
 
 use super::entry::{BLOCK, DatabaseId, Position, Reader, RowChange, check_format, encode_rows, put_position};
 use super::entry::{FORMAT, decode_rows};
-use crate::error::{Error, ErrorKind, Result};
+use super::shared::failed;
+use crate::error::{Error, Result};
 use crate::store::{FaultPoint, Faults, Table, Version};
 use std::fs::File;
 use std::io;
@@ -124,7 +127,7 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// Fills a new journal with zeros and writes both headers.
+    /// Fills a new journal with zeros and writes its first header.
     pub(super) fn create(file: File, id: DatabaseId, length: u64, faults: Faults) -> io::Result<Self> {
         let length = length.next_multiple_of(BLOCK as u64).max(FIRST_ENTRY + 16 * BLOCK as u64);
         let zeros = vec![0; 64 * BLOCK];
@@ -139,8 +142,8 @@ impl Journal {
         }
         let header = Header { id, generation: 0, base: Position::default(), length, seal: [0; CHECKSUM] };
         let mut journal = Self::at_start(file, header, faults);
+        // Only one: a second one with the same base would let a damaged header pass for an empty journal.
         journal.write_header(0, Position::default())?;
-        journal.write_header(1, Position::default())?;
         journal.file.sync_all()?;
         Ok(journal)
     }
@@ -316,8 +319,11 @@ impl Journal {
         Ok(())
     }
 
-    /// Starts the next generation. The caller has synced the tables up to `base`.
+    /// Starts the next generation, if this one has entries. The caller has synced the tables up to `base`.
     pub(super) fn restart(&mut self, base: Position) -> io::Result<()> {
+        if self.is_empty() {
+            return Ok(());
+        }
         self.write_header(self.header.generation + 1, base)?;
         self.file.sync_data()
     }
@@ -343,6 +349,13 @@ fn entry_fields(bytes: &[u8]) -> Option<(usize, u64, Version, Version, Checksum)
     Some((count, reader.u64()?, Version(reader.u64()?), Version(reader.u64()?), reader.array()?))
 }
 
-fn failed(what: &str, cause: io::Error) -> Error {
-    Error::new(ErrorKind::Storage, format!("could not {what} ({cause})")).caused_by(cause)
+/// Makes both headers those of a later portcullis.
+#[cfg(test)]
+pub(super) fn raise_format(journal: &mut [u8]) {
+    for slot in journal.chunks_mut(BLOCK).take(2).filter(|slot| slot.starts_with(MAGIC)) {
+        let (fields, rest) = slot.split_at_mut(HEADER - CHECKSUM);
+        fields[11] = 2;
+        let id = fields[12..28].try_into().unwrap();
+        rest[..CHECKSUM].copy_from_slice(&checksum(&id, fields));
+    }
 }

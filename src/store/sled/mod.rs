@@ -13,7 +13,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
-use super::{Batch, CommitError, Faults, Head, Row, Scan, Sink, Store, Table, Version, plan};
+use super::{Batch, CommitError, FaultPoint, Faults, Head, Row, Scan, Sink, Store, Table, Version, plan};
 use crate::error::{Error, ErrorKind, Result};
 use crate::secret::{SystemEntropy, random};
 use committer::Committer;
@@ -22,7 +22,7 @@ use entry::{DatabaseId, Position};
 use journal::Journal;
 use parking_lot::Mutex;
 use shared::{CLOSED, Shared, unknown};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -61,7 +61,11 @@ pub(crate) struct SledStore {
 impl SledStore {
     /// Opens the database at a path, or makes one there.
     pub(crate) fn open(path: &Path, tables: &[Table], options: SledOptions) -> Result<Self> {
-        let path = std::path::absolute(path).map_err(|error| dir::storage("find", path, error))?;
+        // Without a slash at the end, which would make the operating system look through a symbolic link.
+        let path: PathBuf = std::path::absolute(path)
+            .map_err(|error| dir::storage("find", path, error))?
+            .components()
+            .collect();
         let directory = dir::open(&path, |directory| create(directory, tables, &options))?;
         let (tables, journal, position) = recover(&directory, tables, &options)?;
         let tables = Arc::new(tables);
@@ -155,6 +159,10 @@ fn recover(
                 if reached.is_none() {
                     return Err(between(start.version));
                 }
+                options
+                    .faults
+                    .hit(FaultPoint::Apply)
+                    .map_err(|error| shared::failed("write to the tables", error))?;
                 tables.apply(&id, after, rows)?;
                 reached = Some(after);
                 return Ok(());
@@ -163,9 +171,12 @@ fn recover(
         })?;
         let Some(position) = reached else { return Err(beyond(start.version, journal.last())) };
         if replayed {
+            options
+                .faults
+                .hit(FaultPoint::Checkpoint)
+                .map_err(|error| shared::failed("sync the tables", error))?;
             tables.sync()?;
-            let restarted = journal.restart(position);
-            restarted.map_err(|error| dir::storage("write the journal in", directory.path(), error))?;
+            journal.restart(position).map_err(|error| shared::failed("write the journal", error))?;
         }
         Ok((journal, position))
     })?;

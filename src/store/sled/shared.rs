@@ -6,6 +6,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::store::{Batch, CommitError, Sink, Version};
 use parking_lot::{Condvar, Mutex, RwLock};
 use std::collections::VecDeque;
+use std::io;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -178,4 +179,9 @@ pub(super) fn unknown(why: &str) -> Error {
         ErrorKind::OutcomeUnknown,
         format!("nobody knows whether the change was made ({why}); open the database again to learn it"),
     )
+}
+
+/// The error of an operation of the operating system.
+pub(super) fn failed(what: &str, cause: io::Error) -> Error {
+    Error::new(ErrorKind::Storage, format!("could not {what} ({cause})")).caused_by(cause)
 }

@@ -61,7 +61,7 @@ impl Subject {
     fn reopen(&mut self) {
         #[cfg(feature = "sled")]
         if let Some(dir) = &self.dir {
-            self.store = Arc::new(MemoryStore::new());
+            self.store = Arc::new(MemoryStore::default());
             self.store = Arc::new(open_sled(dir, &self.faults));
         }
     }
@@ -70,7 +70,7 @@ impl Subject {
 macro_rules! suite {
     ($backend:ident: $($test:ident),* $(,)?) => {
         mod $backend {
-            $(#[test] fn $test() { super::$test(super::$backend()); })*
+            $(#[test] fn $test() { super::$test(&mut super::$backend()); })*
         }
     };
 }
@@ -149,7 +149,7 @@ impl Sink for Recorder {
     }
 }
 
-fn a_row_is_read_as_it_was_written(mut on: Subject) {
+fn a_row_is_read_as_it_was_written(on: &mut Subject) {
     assert_eq!(on.store.now(), Version(0));
     let first = on.store.commit(put(A, "k", "one")).unwrap();
     let row = on.store.get(A, b"k").unwrap().unwrap();
@@ -169,7 +169,7 @@ fn a_row_is_read_as_it_was_written(mut on: Subject) {
     assert!(on.store.get(A, b"k").unwrap().is_none());
 }
 
-fn a_scan_keeps_its_bounds(on: Subject) {
+fn a_scan_keeps_its_bounds(on: &mut Subject) {
     let store = &*on.store;
     let mut batch = Batch::new();
     for key in ["", "a", "a1", "a2", "a3", "b", "b1"] {
@@ -198,7 +198,7 @@ fn a_scan_keeps_its_bounds(on: Subject) {
     assert_eq!(all(store, B), []);
 }
 
-fn guards_decide_inside_a_batch(on: Subject) {
+fn guards_decide_inside_a_batch(on: &mut Subject) {
     let store = &*on.store;
     let guarded = |expect: Expect, value: &str| {
         let mut batch = put(A, "k", value);
@@ -216,7 +216,7 @@ fn guards_decide_inside_a_batch(on: Subject) {
     assert_eq!(store.get(A, b"k").unwrap().unwrap().value, b"three");
 }
 
-fn one_of_many_writers_wins(on: Subject) {
+fn one_of_many_writers_wins(on: &mut Subject) {
     const WRITERS: usize = 8;
     for round in 0..12 {
         let start = Barrier::new(WRITERS);
@@ -253,7 +253,7 @@ fn one_of_many_writers_wins(on: Subject) {
     }
 }
 
-fn a_batch_is_all_or_nothing_over_its_tables(mut on: Subject) {
+fn a_batch_is_all_or_nothing_over_its_tables(on: &mut Subject) {
     let mut batch = put(A, "k", "a");
     batch.put(B, b"k".to_vec(), b"b".to_vec());
     append(&mut batch, "k", "made");
@@ -274,7 +274,7 @@ fn a_batch_is_all_or_nothing_over_its_tables(mut on: Subject) {
     }
 }
 
-fn versions_rise_over_concurrent_commits(on: Subject) {
+fn versions_rise_over_concurrent_commits(on: &mut Subject) {
     let mut versions: Vec<u64> = thread::scope(|scope| {
         let writers: Vec<_> = (0..6)
             .map(|writer| {
@@ -300,7 +300,7 @@ fn versions_rise_over_concurrent_commits(on: Subject) {
     assert_eq!(stored, versions);
 }
 
-fn the_log_has_no_gaps_and_its_head_can_be_recomputed(on: Subject) {
+fn the_log_has_no_gaps_and_its_head_can_be_recomputed(on: &mut Subject) {
     thread::scope(|scope| {
         for writer in 0..4 {
             let store = &on.store;
@@ -332,7 +332,7 @@ fn the_log_has_no_gaps_and_its_head_can_be_recomputed(on: Subject) {
     }
 }
 
-fn the_sink_hears_of_every_change_before_its_commit_returns(on: Subject) {
+fn the_sink_hears_of_every_change_before_its_commit_returns(on: &mut Subject) {
     let sink = Arc::new(Recorder::default());
     on.store.watch(sink.clone());
     let mut batch = put(B, "k", "b");
@@ -369,7 +369,7 @@ fn the_sink_hears_of_every_change_before_its_commit_returns(on: Subject) {
     assert!(sink.stops.lock().is_empty());
 }
 
-fn what_is_too_large_changes_nothing(on: Subject) {
+fn what_is_too_large_changes_nothing(on: &mut Subject) {
     let store = &*on.store;
     let mut large = put(A, "k", "v");
     large.put(A, b"large".to_vec(), vec![0; MAX_VALUE + 1]);
@@ -392,7 +392,7 @@ fn what_is_too_large_changes_nothing(on: Subject) {
     assert_eq!(store.get(A, b"k").unwrap().unwrap().value, [7; MAX_VALUE]);
 }
 
-fn a_fault_stops_the_store(on: Subject) {
+fn a_fault_stops_the_store(on: &mut Subject) {
     let sink = Arc::new(Recorder::default());
     on.store.watch(sink.clone());
     on.faults.fail(on.point, 3);
@@ -406,7 +406,7 @@ fn a_fault_stops_the_store(on: Subject) {
     assert_eq!((sink.heard.lock().len(), sink.stops.lock().len()), (2, 1));
 }
 
-fn a_sink_that_fails_stops_the_store(on: Subject) {
+fn a_sink_that_fails_stops_the_store(on: &mut Subject) {
     let sink = Arc::new(Recorder::default());
     on.store.watch(sink.clone());
     *sink.refuse.lock() = true;
@@ -416,7 +416,7 @@ fn a_sink_that_fails_stops_the_store(on: Subject) {
     assert!(sink.stops.lock()[0].contains("the view is full"));
 }
 
-fn a_closed_store_refuses(on: Subject) {
+fn a_closed_store_refuses(on: &mut Subject) {
     let sink = Arc::new(Recorder::default());
     on.store.watch(sink.clone());
     on.store.commit(put(A, "k", "v")).unwrap();

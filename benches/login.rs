@@ -1,0 +1,79 @@
+//! A login beside the bare Argon2id call of the same parameters on memory that is used again.
+//!
+//! `cargo bench --bench login`
+
+#![expect(clippy::unwrap_used, reason = "a bench may end where something is wrong")]
+
+mod support;
+
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+use criterion::{Criterion, criterion_group, criterion_main};
+use portcullis::{Client, Credentials, NewUser, Portcullis};
+use std::hint::black_box;
+use std::time::Duration;
+use support::{Report, size, time};
+
+const PASSWORD: &str = "correct horse battery staple";
+
+fn logins(gate: &Portcullis) -> impl FnMut() + '_ {
+    let credentials = Credentials::password("ada", PASSWORD);
+    let client = Client::new().device("bench");
+    move || {
+        black_box(gate.login(&credentials, &client).unwrap());
+    }
+}
+
+/// The two routines in turn, so that both meet the same noise; the medians of each.
+fn side_by_side(rounds: usize, mut one: impl FnMut(), mut other: impl FnMut()) -> (Duration, Duration) {
+    let mut times: (Vec<Duration>, Vec<Duration>) =
+        (0..rounds).map(|_| (time(&mut one), time(&mut other))).unzip();
+    times.0.sort_unstable();
+    times.1.sort_unstable();
+    let middle = |times: &[Duration]| times.get(times.len() / 2).copied().unwrap_or_default();
+    (middle(&times.0), middle(&times.1))
+}
+
+fn login(criterion: &mut Criterion) {
+    let mut report = Report::default();
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let on_disk = Portcullis::open(directory.path().join("auth.db")).unwrap();
+    let in_memory = Portcullis::in_memory().unwrap();
+    for gate in [&on_disk, &in_memory] {
+        gate.users().create(NewUser::new("ada").password(PASSWORD)).unwrap();
+    }
+    let argon2 =
+        Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(19_456, 2, 1, Some(32)).unwrap());
+    let mut memory = vec![Block::default(); 19_456];
+    let mut bare = || {
+        let mut out = [0; 32];
+        argon2
+            .hash_password_into_with_memory(PASSWORD.as_bytes(), b"0123456789abcdef", &mut out, &mut memory)
+            .unwrap();
+        black_box(out);
+    };
+
+    let mut group = criterion.benchmark_group("login");
+    group.sample_size(10).measurement_time(Duration::from_secs(3)).warm_up_time(Duration::from_millis(500));
+    let mut run = |name: &str, once: &mut dyn FnMut()| {
+        report.bench(&mut group, name, "", 1, |n| time(|| (0..n).for_each(|_| once())));
+    };
+    run("bare Argon2id, m=19456 t=2 p=1, memory used again", &mut bare);
+    run("login, in memory", &mut logins(&in_memory));
+    run("login, on disk (one durable commit)", &mut logins(&on_disk));
+    group.finish();
+
+    let rounds = size(101, 1);
+    for (name, gate) in [("in memory", &in_memory), ("on disk", &on_disk)] {
+        let (hash, whole) = side_by_side(rounds, &mut bare, logins(gate));
+        let over = (whole.as_secs_f64() / hash.as_secs_f64() - 1.0) * 100.0;
+        report.line(
+            format!("login over bare Argon2id, {name}, in turn"),
+            "<= 2 %",
+            format!("{over:+.1} % of {hash:.1?}"),
+        );
+    }
+    report.print("login");
+}
+
+criterion_group!(benches, login);
+criterion_main!(benches);

@@ -1,0 +1,86 @@
+//! Large databases in a short time, for benches: the same records and the same commits, without audit records.
+
+use super::Portcullis;
+use crate::assignment;
+use crate::clock::Timestamp;
+use crate::crypto::Token;
+use crate::error::{Error, Result};
+use crate::id::{RoleId, UserId};
+use crate::session::SessionRecord;
+use crate::store::{Batch, CommitError, MAX_OPERATIONS};
+use crate::user::{self, NewUser};
+
+/// Leaves room for the operations of one more record.
+const FULL: usize = MAX_OPERATIONS - 16;
+
+struct Filler<'g> {
+    gate: &'g Portcullis,
+    batch: Batch,
+}
+
+impl Filler<'_> {
+    fn commit(&mut self) -> Result<()> {
+        match self.gate.engine().store.commit(std::mem::take(&mut self.batch)) {
+            Ok(_) => Ok(()),
+            Err(CommitError::Failed(error)) => Err(error),
+            Err(CommitError::Conflict) => {
+                Err(Error::exists("login", "somebody else writes to the same database"))
+            }
+        }
+    }
+
+    fn commit_if_full(&mut self) -> Result<()> {
+        if self.batch.operations() >= FULL { self.commit() } else { Ok(()) }
+    }
+}
+
+pub(crate) fn users(gate: &Portcullis, prefix: &str, count: usize, roles: &[RoleId]) -> Result<Vec<UserId>> {
+    let engine = gate.engine();
+    let mut filler = Filler { gate, batch: Batch::new() };
+    let mut ids = Vec::with_capacity(count);
+    for number in 0..count {
+        let (id, now) = (engine.user_ids.next(&*engine.store)?, engine.now());
+        user::stage_create(
+            &*engine.store,
+            &mut filler.batch,
+            id,
+            &NewUser::new(format!("{prefix}{number}")),
+            now,
+        )?;
+        if let Some(role) = roles.get(number % roles.len().max(1)) {
+            assignment::stage_assign(&*engine.store, &mut filler.batch, id, *role, None, now)?;
+        }
+        ids.push(id);
+        filler.commit_if_full()?;
+    }
+    filler.commit()?;
+    Ok(ids)
+}
+
+pub(crate) fn sessions(gate: &Portcullis, users: &[UserId]) -> Result<Vec<Token>> {
+    let engine = gate.engine();
+    let mut filler = Filler { gate, batch: Batch::new() };
+    let mut tokens = Vec::with_capacity(users.len());
+    for user in users {
+        let generation = user::read_user(&*engine.store, *user)?.record.generation;
+        let (token, id, digest) = Token::mint(&*engine.entropy)?;
+        let now: Timestamp = engine.now();
+        filler.batch.insert(&SessionRecord {
+            id,
+            user: *user,
+            digest: digest.0,
+            generation,
+            created: now,
+            seen: now,
+            idle_secs: engine.limits.idle_secs,
+            expires: now.saturating_add(engine.limits.absolute),
+            device: String::new(),
+            ip: None,
+            user_agent: String::new(),
+        })?;
+        tokens.push(token);
+        filler.commit_if_full()?;
+    }
+    filler.commit()?;
+    Ok(tokens)
+}
