@@ -114,8 +114,13 @@ fn the_source_keeps_the_floor_plan() {
     let mut found = Vec::new();
     for (path, text) in &files {
         let (room, depth) = place(path);
+        // A room's tests may come in by the front door, as callers do.
+        let tests = path.iter().any(|part| part == "tests" || part == "tests.rs");
         found.extend(
-            faults(&room, depth, text).into_iter().map(|fault| format!("{}: {fault}", path.display())),
+            faults(&room, depth, text)
+                .into_iter()
+                .filter(|fault| !(tests && fault.contains("front door")))
+                .map(|fault| format!("{}: {fault}", path.display())),
         );
     }
     assert!(found.is_empty(), "\n{}", found.join("\n"));
