@@ -1,8 +1,9 @@
 //! Threads that ask while another one changes the answer: what was acknowledged before a question began is in the
 //! answer.
 
+use crate::login::Hook;
 use crate::support::{World, log_in, sound, world};
-use portcullis::{NewUser, Permission, Portcullis, RoleId, Status, UserId};
+use portcullis::{ErrorKind, NewUser, Permission, Portcullis, RoleId, Status, UserId};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Stands for an answer that is being changed. Otherwise the state is twice the number of the last change, and one more
@@ -164,4 +165,52 @@ fn a_revoked_session_is_refused_when_that_is_acknowledged() {
         done.store(true, Ordering::SeqCst);
     });
     sound(&scene.world.gate);
+}
+
+/// An operation checks what it names, and draws 16 random bytes before it plans: the last moment for something else.
+#[test]
+fn what_is_deleted_while_it_is_being_given_is_not_given() {
+    type Step = fn(&Portcullis, UserId, RoleId, Permission) -> portcullis::Result<()>;
+    let delete_permission: Step = |gate, _, _, permission| gate.permissions().delete(permission);
+    let delete_role: Step = |gate, _, role, _| gate.roles().delete(role);
+    let delete_user: Step = |gate, user, _, _| gate.users().delete(user);
+    let grant: Step = |gate, _, role, permission| gate.roles().grant(role, [permission]);
+    let create: Step = |gate, user, _, permission| {
+        gate.roles().create("more", [permission]).and_then(|role| gate.roles().assign(user, role))
+    };
+    let assign: Step = |gate, user, role, _| gate.roles().assign(user, role);
+    let inherit: Step = |gate, _, role, _| {
+        let heir = gate.roles().find("heir")?.map(|heir| heir.id).unwrap();
+        gate.roles().inherit(heir, role)
+    };
+    for (number, (delete, give)) in [
+        (delete_permission, grant),
+        (delete_permission, create),
+        (delete_role, grant),
+        (delete_role, assign),
+        (delete_role, inherit),
+        (delete_user, assign),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let hook = Hook::new();
+        let builder = Portcullis::builder().entropy(hook.clone()).danger_fast_password_hashes();
+        let gate = builder.in_memory().unwrap();
+        let user = gate.users().create(NewUser::new("ada")).unwrap().id;
+        let permission = gate.permissions().define("read").unwrap();
+        let role = gate.roles().create("reader", []).unwrap();
+        let heir = gate.roles().create("heir", []).unwrap();
+        gate.roles().assign(user, heir).unwrap();
+        let inner = gate.clone();
+        hook.at_draw_of(16, move || delete(&inner, user, role, permission).unwrap());
+        let given = give(&gate, user, role, permission);
+        assert!(hook.armed.lock().is_none(), "the hook ran");
+        assert_eq!(given.unwrap_err().kind(), ErrorKind::NotFound, "case {number}");
+        assert!(!gate.check(user, permission).unwrap().is_allowed(), "case {number}");
+        for role in [role, heir] {
+            assert!(gate.roles().granted(role).is_err() || gate.roles().granted(role).unwrap().is_empty());
+        }
+        sound(&gate);
+    }
 }
