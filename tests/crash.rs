@@ -30,8 +30,8 @@ const CHILD: &str = "--child";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let [CHILD_FLAG, path, cycle] = arguments.as_slice()
-        && CHILD_FLAG == CHILD
+    if let [flag, path, cycle] = arguments.as_slice()
+        && flag == CHILD
     {
         child(Path::new(path), cycle.parse().unwrap());
     }
@@ -70,7 +70,9 @@ fn child(path: &Path, cycle: u64) -> ! {
         for thread in 0..THREADS {
             let gate = &gate;
             scope.spawn(move || {
-                (0..).for_each(|round| story(gate, &format!("c{cycle}t{thread}r{round}"), round))
+                for round in 0..u64::MAX {
+                    story(gate, &format!("c{cycle}t{thread}r{round}"), round);
+                }
             });
         }
     });
@@ -180,7 +182,8 @@ fn run() {
             .unwrap();
         let mut heard = BufReader::new(child.stdout.take().unwrap()).lines();
         for _ in 0..lines {
-            acknowledged.hear(&heard.next().expect("the child lives until it is killed").unwrap());
+            let Some(Ok(line)) = heard.next() else { panic!("the child ended before it was killed") };
+            acknowledged.hear(&line);
         }
         child.kill().unwrap();
         // What it had acknowledged before the kill is still in the pipe; a last line that was cut is not whole.

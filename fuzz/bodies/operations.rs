@@ -208,7 +208,10 @@ impl Run<'_> {
         let login = LOGINS[usize::from(a) % LOGINS.len()];
         let password = (b < 200).then_some(usize::from(b) % 2);
         let new = NewUser::new(login).email(format!("{login}@example.org"));
-        let new = password.map_or(new.clone(), |password| new.password(PASSWORDS[password]));
+        let new = match password {
+            Some(password) => new.password(PASSWORDS[password]),
+            None => new,
+        };
         let due =
             if self.model.user_named(login).is_some() { Refused(ErrorKind::AlreadyExists) } else { Done };
         let result = self.gate().users().create(new).map(|user| user.id);

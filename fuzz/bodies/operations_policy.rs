@@ -250,8 +250,7 @@ impl Run<'_> {
     pub(super) fn sample(&mut self, [_, a, b, c]: [u8; 4]) {
         let (user, permission, session) = (self.user(b), self.permission(c), self.session(a));
         let gate = self.gate();
-        let asked =
-            gate.check(user, permission).and_then(|decision| Ok((decision, gate.sessions().get(session))));
+        let asked = gate.check(user, permission).map(|decision| (decision, gate.sessions().get(session)));
         match asked {
             Ok((_, Err(error))) | Err(error) if error.is_storage() => {
                 drop(gate);

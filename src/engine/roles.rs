@@ -62,8 +62,8 @@ impl Roles<'_> {
         permissions: impl IntoIterator<Item = Permission>,
     ) -> Result<RoleId> {
         let permissions: Vec<Permission> = permissions.into_iter().collect();
-        self.check_defined(&permissions)?;
         let (role, _) = self.gate.engine().write(self.gate.actor(), |plan| {
+            self.check_defined(&permissions)?;
             let limit = u64::from(u32::MAX);
             let number = stage_next(plan.store, &mut plan.batch, Sequence::Role, 1, limit)?;
             let number =
@@ -134,7 +134,6 @@ impl Roles<'_> {
     /// `NotFound` for a role or a permission that does not exist; the storage kinds.
     pub fn grant(&self, role: RoleId, permissions: impl IntoIterator<Item = Permission>) -> Result<()> {
         let permissions: Vec<Permission> = permissions.into_iter().collect();
-        self.check_defined(&permissions)?;
         self.change_grants(role, &permissions, true)
     }
 
@@ -149,6 +148,9 @@ impl Roles<'_> {
 
     fn change_grants(&self, role: RoleId, permissions: &[Permission], grant: bool) -> Result<()> {
         self.gate.engine().write(self.gate.actor(), |plan| {
+            if grant {
+                self.check_defined(permissions)?;
+            }
             role::read_role(plan.store, role)?;
             let changed = role::stage_grants(plan.store, &mut plan.batch, role, permissions, grant)?;
             if changed == 0 {

@@ -32,10 +32,11 @@ fn scene() -> Scene {
     Scene { gate: gate.acting_as(boss), boss, ada, reader, writer, read: bits[0], write: bits[1], session }
 }
 
-type Operation = fn(&Scene);
+/// Its kind, its subject and object, and itself.
+type Operation = (AuditKind, fn(&Scene) -> (Subject, Option<Subject>), fn(&Scene));
 
-/// Every operation that changes anything: its kind, its subject and object, and itself.
-const OPERATIONS: &[(AuditKind, fn(&Scene) -> (Subject, Option<Subject>), Operation)] = {
+/// Every operation that changes anything.
+const OPERATIONS: &[Operation] = {
     use AuditKind as K;
     use Subject as S;
     &[

@@ -250,8 +250,10 @@ fn only_a_shut_account_can_open_by_itself() {
     assert_eq!(everything(&gate), before);
 }
 
+type Listing<'g> = Box<dyn Fn(&PageRequest) -> Result<()> + 'g>;
+
 /// All listings, each as a question for one page.
-fn listings(gate: &Portcullis) -> Vec<Box<dyn Fn(&PageRequest) -> Result<()> + '_>> {
+fn listings(gate: &Portcullis) -> Vec<Listing<'_>> {
     use portcullis::{Actor, AuditKind, Subject};
     vec![
         Box::new(|page| gate.users().list(page).map(drop)),

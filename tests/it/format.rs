@@ -43,7 +43,10 @@ fn fill(gate: &Portcullis) {
     gate.permissions().delete(bits[1]).unwrap();
     for ip in [None, Some("192.0.2.1"), Some("2001:db8::1")] {
         let client = Client::new().device("laptop").user_agent("agent/1");
-        let client = ip.map_or(client.clone(), |ip| client.ip(ip.parse().unwrap()));
+        let client = match ip {
+            Some(ip) => client.ip(ip.parse().unwrap()),
+            None => client,
+        };
         gate.login(&Credentials::password("ada", PASSWORD), &client).unwrap();
     }
     log_in(gate, "ada", OTHER).unwrap_err();

@@ -153,11 +153,11 @@ fn a_lock_ends_at_its_very_instant() {
 
 /// Runs something once, in the middle of an operation: at the first draw of so many random bytes.
 #[derive(Clone)]
-struct Hook {
+pub(crate) struct Hook {
     entropy: SeededEntropy,
-    armed: Arc<Mutex<Armed>>,
+    pub(crate) armed: Arc<Mutex<Armed>>,
 }
-type Armed = Option<(usize, Box<dyn FnOnce() + Send>)>;
+pub(crate) type Armed = Option<(usize, Box<dyn FnOnce() + Send>)>;
 
 impl std::fmt::Debug for Hook {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -166,7 +166,11 @@ impl std::fmt::Debug for Hook {
 }
 
 impl Hook {
-    fn at_draw_of(&self, bytes: usize, run: impl FnOnce() + Send + 'static) {
+    pub(crate) fn new() -> Self {
+        Self { entropy: SeededEntropy::new(1), armed: Arc::default() }
+    }
+
+    pub(crate) fn at_draw_of(&self, bytes: usize, run: impl FnOnce() + Send + 'static) {
         *self.armed.lock() = Some((bytes, Box::new(run)));
     }
 }
@@ -200,7 +204,7 @@ fn a_change_while_the_password_is_verified_wins() {
     ];
     for (detail, change) in changes {
         for draw in [16, 40] {
-            let hook = Hook { entropy: SeededEntropy::new(1), armed: Arc::default() };
+            let hook = Hook::new();
             let builder = Portcullis::builder().entropy(hook.clone()).danger_fast_password_hashes();
             let gate = builder.in_memory().unwrap();
             let ada = user(&gate, "ada");
@@ -218,7 +222,7 @@ fn a_change_while_the_password_is_verified_wins() {
 
 #[test]
 fn sessions_revoked_while_another_login_is_under_way_leave_that_one_alive() {
-    let hook = Hook { entropy: SeededEntropy::new(1), armed: Arc::default() };
+    let hook = Hook::new();
     let gate = Portcullis::builder().entropy(hook.clone()).danger_fast_password_hashes().in_memory().unwrap();
     let ada = user(&gate, "ada");
     let old = log_in(&gate, "ada", PASSWORD).unwrap();

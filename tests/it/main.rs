@@ -5,6 +5,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::string_slice,
     reason = "a test that meets what it does not expect must stop"
 )]
 
@@ -14,6 +15,7 @@ mod directory;
 mod format;
 mod login;
 mod model;
+mod races;
 mod roles;
 mod sessions;
 mod support;

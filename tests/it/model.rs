@@ -23,7 +23,7 @@ fn cases(run: fn(&[[u8; 4]])) {
 
 #[test]
 fn random_operations_agree_with_a_model_in_memory() {
-    cases(|operations| run_operations(operations, None));
+    cases(|operations| operations::run(operations.as_flattened()));
 }
 
 #[test]

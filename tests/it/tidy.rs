@@ -54,12 +54,12 @@ fn faults(room: &str, depth: usize, text: &str) -> Vec<String> {
             match floor(&name) {
                 Some(other) if other < mine || name == room || (other == mine && FREE.contains(&mine)) => {}
                 Some(_) => found.push(format!("line {number}: `{room}` names `{name}`")),
-                // What lib.rs re-exports is for callers; inside, everything is named where it lives.
-                None if rest.starts_with(['{', '*']) || name.starts_with(char::is_uppercase) => {
-                    // The tests of a room see all of it: `use super::*` leads to the room, not out of it.
-                    if mine < 6 && !code.contains("use super::*;") {
-                        found.push(format!("line {number}: `{room}` names the front door: {}", code.trim()));
-                    }
+                // What lib.rs re-exports is for callers; inside, everything is named where it lives. The tests of a room see all of it: `use super::*` leads to the room, not out of it.
+                None if mine < 6
+                    && (rest.starts_with(['{', '*']) || name.starts_with(char::is_uppercase))
+                    && !code.contains("use super::*;") =>
+                {
+                    found.push(format!("line {number}: `{room}` names the front door: {}", code.trim()));
                 }
                 None => {}
             }
@@ -114,8 +114,13 @@ fn the_source_keeps_the_floor_plan() {
     let mut found = Vec::new();
     for (path, text) in &files {
         let (room, depth) = place(path);
+        // A room's tests may come in by the front door, as callers do.
+        let tests = path.iter().any(|part| part == "tests" || part == "tests.rs");
         found.extend(
-            faults(&room, depth, text).into_iter().map(|fault| format!("{}: {fault}", path.display())),
+            faults(&room, depth, text)
+                .into_iter()
+                .filter(|fault| !(tests && fault.contains("front door")))
+                .map(|fault| format!("{}: {fault}", path.display())),
         );
     }
     assert!(found.is_empty(), "\n{}", found.join("\n"));
