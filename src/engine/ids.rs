@@ -5,10 +5,10 @@
 //! gap and reuses nothing. Roles and permissions are rare and their numbers dense, so they take one at a time, in
 //! the commit that uses it.
 
-use super::bookkeeping::{Sequence, SequenceRecord};
+use super::bookkeeping::{SEQUENCE, Sequence, SequenceRecord};
 use crate::error::{Error, Result};
-use crate::id::UserId;
-use crate::store::{self, Batch, CommitError, Store};
+use crate::id::{Key, UserId};
+use crate::store::{self, Batch, CommitError, Expect, Store};
 use parking_lot::Mutex;
 
 const FIRST_BLOCK: u64 = 64;
@@ -81,4 +81,22 @@ pub(crate) fn stage_next(
         None => batch.insert(&new)?,
     }
     Ok(start)
+}
+
+/// Expects that no permission is defined or deleted between this call and the commit: what is read after it of the
+/// catalogue still holds then.
+pub(crate) fn expect_same_permissions(store: &dyn Store, batch: &mut Batch) -> Result<()> {
+    match store::read::<SequenceRecord>(store, &(Sequence::Permission as u8))? {
+        Some(row) => batch.expect_unchanged(&row),
+        None => batch.expect(SEQUENCE, (Sequence::Permission as u8).bytes(), Expect::Absent),
+    }
+    Ok(())
+}
+
+/// Stages that the catalogue changes, for those who expect it the same. A definition does so by taking a number.
+pub(crate) fn stage_permission_deleted(store: &dyn Store, batch: &mut Batch) -> Result<()> {
+    match store::read::<SequenceRecord>(store, &(Sequence::Permission as u8))? {
+        Some(row) => batch.replace(&row, &row.record),
+        None => Err(Error::damaged("there are permissions, but no record of the numbers given to them")),
+    }
 }

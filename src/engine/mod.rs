@@ -220,6 +220,9 @@ pub(crate) struct Engine {
 /// within this.
 const FLOOR_STEP_MILLIS: u64 = 1000;
 
+/// Rows of what was deleted before a crash that an open sweeps; maintenance does the others.
+const OPEN_SWEEP: usize = 4096;
+
 impl Engine {
     fn start(
         store: Box<dyn Store>,
@@ -233,7 +236,7 @@ impl Engine {
         store.watch(Arc::clone(&view) as Arc<dyn Sink>);
         let user_ids = ids::UserIds::default();
         let engine = Self { store, view, clock, entropy, hasher, user_ids, limits, floor: AtomicU64::new(0) };
-        engine.sweep_leftovers_quietly();
+        engine.sweep_leftovers(OPEN_SWEEP)?;
         Ok(engine)
     }
 

@@ -62,6 +62,11 @@ impl PageRequest {
         self
     }
 
+    /// The key of the last row of the page before.
+    pub(crate) fn last_key(&self) -> Option<&[u8]> {
+        self.after.as_ref().map(|cursor| cursor.0.as_slice())
+    }
+
     /// The rows of the listing, whose keys all start with the prefix.
     pub(crate) fn scan<'a>(&'a self, prefix: &'a [u8]) -> Result<Scan<'a>> {
         if !(1..=MAX_PAGE).contains(&self.limit) {

@@ -2,7 +2,7 @@
 
 use super::Portcullis;
 use super::bookkeeping::{Leftover, Sequence};
-use super::ids::stage_next;
+use super::ids::{stage_next, stage_permission_deleted};
 use super::page::{Page, PageRequest};
 use super::write::Entry;
 use crate::audit::{AuditKind, Subject};
@@ -129,6 +129,7 @@ impl Permissions<'_> {
             let old = store::read::<PermissionRecord>(plan.store, &permission)?
                 .ok_or_else(|| Error::not_found("permission", permission))?;
             plan.batch.remove(&old);
+            stage_permission_deleted(plan.store, &mut plan.batch)?;
             plan.leave(Leftover::Permission(permission))?;
             let entry = Entry::of(Subject::Permission(permission)).detail(old.record.name.as_str());
             plan.record(AuditKind::PermissionDeleted, entry)

@@ -2,11 +2,12 @@
 
 use super::Portcullis;
 use super::bookkeeping::{Leftover, Sequence};
-use super::ids::stage_next;
+use super::ids::{expect_same_permissions, stage_next};
 use super::page::{Page, PageRequest};
-use super::write::Entry;
+use super::write::{Entry, Plan};
 use crate::assignment::{self, ASSIGNMENT_BY_ROLE, Assignment, AssignmentRecord};
 use crate::audit::{Actor, AuditKind, Subject};
+use crate::catalog::PermissionRecord;
 use crate::error::{Error, Result};
 use crate::id::{Key, RoleId, UserId};
 use crate::permission::{Permission, PermissionSet};
@@ -63,7 +64,7 @@ impl Roles<'_> {
     ) -> Result<RoleId> {
         let permissions: Vec<Permission> = permissions.into_iter().collect();
         let (role, _) = self.gate.engine().write(self.gate.actor(), |plan| {
-            self.check_defined(&permissions)?;
+            check_defined(plan, &permissions)?;
             let limit = u64::from(u32::MAX);
             let number = stage_next(plan.store, &mut plan.batch, Sequence::Role, 1, limit)?;
             let number =
@@ -76,15 +77,6 @@ impl Roles<'_> {
             Ok(id)
         })?;
         Ok(role)
-    }
-
-    /// A granted bit that is not defined would start to mean something when it is defined.
-    fn check_defined(&self, permissions: &[Permission]) -> Result<()> {
-        let view = &self.gate.engine().view;
-        match permissions.iter().find(|permission| !view.is_defined(**permission)) {
-            Some(unknown) => Err(Error::not_found("permission", unknown)),
-            None => Ok(()),
-        }
     }
 
     /// The role of that number.
@@ -131,7 +123,8 @@ impl Roles<'_> {
     /// Gives the role permissions; those it has already are no error. Seen by every holder's next check.
     ///
     /// # Errors
-    /// `NotFound` for a role or a permission that does not exist; the storage kinds.
+    /// `NotFound` for a role or a permission that does not exist; `LimitExceeded` where the bit numbers lie in more
+    /// than 80 ranges of 8,192, to be given in several calls; the storage kinds.
     pub fn grant(&self, role: RoleId, permissions: impl IntoIterator<Item = Permission>) -> Result<()> {
         let permissions: Vec<Permission> = permissions.into_iter().collect();
         self.change_grants(role, &permissions, true)
@@ -149,11 +142,12 @@ impl Roles<'_> {
     fn change_grants(&self, role: RoleId, permissions: &[Permission], grant: bool) -> Result<()> {
         self.gate.engine().write(self.gate.actor(), |plan| {
             if grant {
-                self.check_defined(permissions)?;
+                check_defined(plan, permissions)?;
             }
             role::read_role(plan.store, role)?;
             let changed = role::stage_grants(plan.store, &mut plan.batch, role, permissions, grant)?;
             if changed == 0 {
+                plan.batch.expects.clear();
                 return Ok(());
             }
             plan.batch.expect_present::<RoleRecord>(&role);
@@ -321,4 +315,16 @@ impl Roles<'_> {
         engine.sweep_leftovers_quietly();
         Ok(())
     }
+}
+
+/// A granted bit that is not defined would start to mean something when it is defined, so the commit expects that the
+/// catalogue is as it was read here.
+fn check_defined(plan: &mut Plan<'_>, permissions: &[Permission]) -> Result<()> {
+    expect_same_permissions(plan.store, &mut plan.batch)?;
+    for permission in permissions {
+        if store::read::<PermissionRecord>(plan.store, permission)?.is_none() {
+            return Err(Error::not_found("permission", permission));
+        }
+    }
+    Ok(())
 }

@@ -6,7 +6,7 @@ use super::{Engine, Portcullis};
 use crate::assignment::{ASSIGNMENT_BY_ROLE, AssignmentRecord};
 use crate::audit::{Actor, AuditKind};
 use crate::credential::CredentialRecord;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::id::{Key, RoleId, UserId};
 use crate::role::{self, GrantChunk, RoleRecord};
 use crate::session::{SESSION_BY_EXPIRY, SESSION_BY_USER, SessionRecord};
@@ -36,10 +36,18 @@ impl Portcullis {
     /// crash can lose of last-seen times is what was seen since the last call, so that after a crash a session may
     /// go idle that much early, never late.
     ///
+    /// The budget bounds the rows that the call touches of each sort; a thousand is some ten milliseconds on a disk.
+    ///
     /// # Errors
-    /// The storage kinds.
+    /// `InvalidInput` for a budget of 0; the storage kinds.
     pub fn maintain(&self, budget: usize) -> Result<Maintenance> {
         let engine = self.engine();
+        if budget == 0 {
+            return Err(Error::invalid(
+                "budget",
+                "is 0; give the number of rows that one call may touch of each sort",
+            ));
+        }
         let mut done = Maintenance::default();
         done.leftovers = engine.sweep_leftovers(budget)?;
         done.expired_sessions = engine.sweep_expired(budget)?;

@@ -140,10 +140,12 @@ impl Users<'_> {
         let (contacts, next) =
             store::page_by::<ContactRecord>(store, user::USER_CONTACT_BY_EMAIL, &page.scan(&prefix)?)?;
         let mut users: Vec<User> = Vec::with_capacity(contacts.len());
+        // A user may have the address twice, also where a page ends between the two.
+        let mut last = page.last_key().and_then(|key| key.get(prefix.len()..)?.first_chunk()).copied();
         for contact in contacts {
             let id = contact.record.user;
-            // A user may have the address twice; a deleted one may have a contact that is not swept yet.
-            if users.last().is_none_or(|last| last.id != id) {
+            if last.replace(id.get().to_be_bytes()) != last {
+                // A deleted user may have a contact that is not swept yet.
                 users.extend(store::read::<UserRecord>(store, &id)?.map(User::from));
             }
         }

@@ -288,3 +288,24 @@ fn many_large_users_are_created_at_once() {
     assert_eq!(everything(&world.gate), before);
     sound(&world.gate);
 }
+
+#[test]
+fn a_user_with_one_address_twice_is_listed_once_whatever_the_pages() {
+    let gate = Portcullis::in_memory().unwrap();
+    for name in ["ada", "bob"] {
+        gate.users().create(NewUser::new(name).email("team@example.org").email("Team@Example.org")).unwrap();
+    }
+    for limit in 1..=4 {
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let page =
+                gate.users().by_email("TEAM@example.org", &PageRequest::first(limit).after(after)).unwrap();
+            found.extend(page.items.into_iter().map(|user| user.login));
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(found, ["ada", "bob"], "pages of {limit}");
+    }
+}

@@ -106,10 +106,6 @@ impl Policy {
         Ok(())
     }
 
-    pub(super) fn is_defined(&self, permission: Permission) -> bool {
-        self.defined.get(permission.word()).is_some_and(|word| word & permission.mask() != 0)
-    }
-
     /// The defined permissions of all these roles together, as words into `out`.
     pub(super) fn union_into(&mut self, roles: &[RoleId], out: &mut Vec<u64>) {
         out.clear();

@@ -156,11 +156,6 @@ impl View {
         self.why_stopped.get().map_or("no reason was given", String::as_str)
     }
 
-    /// Whether the permission is defined, so that a role may be given it.
-    pub(crate) fn is_defined(&self, permission: Permission) -> bool {
-        self.writer.lock().policy.is_defined(permission)
-    }
-
     /// Up to `limit` sessions that were seen since they were last taken, and when. Put one back with
     /// [`note_seen`](Self::note_seen) if it could not be written down.
     pub(crate) fn take_seen(&self, limit: usize) -> Vec<(SessionId, ViewTime)> {
