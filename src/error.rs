@@ -160,7 +160,7 @@ impl Error {
     pub(crate) fn stopped(why: &str) -> Self {
         Self::new(
             ErrorKind::Stopped,
-            format!("this handle stopped after a storage failure ({why}); open the database again"),
+            format!("this handle no longer answers: {why}; open the database again"),
         )
     }
 

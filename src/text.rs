@@ -59,8 +59,12 @@ pub(crate) fn canonical_login(login: &str) -> Result<String> {
     }
     // Lower case first and character by character: `str::to_lowercase` treats a final sigma by its context, and a
     // canonical form must not depend on that. Composing last makes the result its own canonical form.
-    let canonical: String = login.nfc().flat_map(char::to_lowercase).nfc().collect();
-    if let Some(bad) = canonical.chars().find(|c| !(c.is_alphanumeric() || c.is_ascii_graphic())) {
+    // A final sigma is the same letter, so it is folded too.
+    let fold = |c| if c == 'ς' { 'σ' } else { c };
+    let canonical: String = login.nfc().flat_map(char::to_lowercase).map(fold).nfc().collect();
+    if let Some(bad) =
+        canonical.chars().find(|c| is_hidden(*c) || !(c.is_alphanumeric() || c.is_ascii_graphic()))
+    {
         return Err(Error::invalid(
             FIELD,
             format!("has the character U+{:04X}; letters, digits and printable ASCII are taken", bad as u32),
@@ -101,10 +105,15 @@ pub(crate) fn canonical_email(address: &str) -> Result<String> {
     Ok(canonical)
 }
 
-/// Control characters, line and paragraph separators, bidirectional overrides and zero-width characters.
+/// Control characters, and those that show nothing (Unicode's Default_Ignorable_Code_Point) or turn the line around.
 fn is_hidden(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{AD}' | '\u{61C}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}' | '\u{E0000}'..='\u{E007F}')
+        || matches!(c,
+            '\u{AD}' | '\u{34F}' | '\u{61C}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}'
+            | '\u{180B}'..='\u{180F}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}'
+            | '\u{2060}'..='\u{206F}' | '\u{3164}' | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}' | '\u{FFA0}'
+            | '\u{FFF0}'..='\u{FFFB}' | '\u{1BCA0}'..='\u{1BCA3}' | '\u{1D173}'..='\u{1D17A}'
+            | '\u{E0000}'..='\u{E0FFF}')
 }
 
 #[cfg(test)]
@@ -114,9 +123,13 @@ mod tests {
 
     #[test]
     fn logins_have_one_canonical_form() {
-        for (login, canonical) in
-            [("Ada", "ada"), ("STRASSE", "strasse"), ("Σίσυφος", "σίσυφος"), ("A\u{30A}", "å")]
-        {
+        for (login, canonical) in [
+            ("Ada", "ada"),
+            ("STRASSE", "strasse"),
+            ("Σίσυφος", "σίσυφοσ"),
+            ("ΣΊΣΥΦΟΣ", "σίσυφοσ"),
+            ("A\u{30A}", "å"),
+        ] {
             assert_eq!(canonical_login(login).unwrap(), canonical);
         }
         for bad in [
@@ -128,6 +141,7 @@ mod tests {
             "\u{301}\u{301}",
             "ａda",
             "a\u{200B}",
+            "ada\u{1160}",
             "ﬁ",
             &"x".repeat(129),
         ] {
@@ -138,7 +152,8 @@ mod tests {
 
     #[test]
     fn names_and_texts_refuse_what_breaks_a_line() {
-        for bad in ["", " a", "a ", "a\u{7}", "a\nb", "e\u{301}", &"x".repeat(129)] {
+        for bad in ["", " a", "a ", "a\u{7}", "a\nb", "a\u{3164}", "a\u{FE0F}", "e\u{301}", &"x".repeat(129)]
+        {
             assert_eq!(name("name", bad).unwrap_err().field(), Some("name"), "{bad:?}");
         }
         assert!(name("name", "report:read").is_ok());

@@ -70,6 +70,8 @@ kinds! {
     40 PermissionDefined "permission_defined",
     /// A permission was deleted.
     41 PermissionDeleted "permission_deleted",
+    /// A permission's description changed.
+    42 PermissionUpdated "permission_updated",
 }
 
 impl From<AuditKind> for u16 {

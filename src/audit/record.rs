@@ -35,6 +35,8 @@ impl Body {
         let mut keys =
             vec![(AUDIT_BY_ACTOR, self.actor.bytes()), (AUDIT_BY_KIND, u16::from(self.kind).bytes())];
         keys.extend(self.subject.map(|subject| (AUDIT_BY_SUBJECT, subject.bytes())));
+        let object = self.object.filter(|object| Some(*object) != self.subject);
+        keys.extend(object.map(|object| (AUDIT_BY_SUBJECT, object.bytes())));
         keys
     }
 }

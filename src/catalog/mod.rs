@@ -74,3 +74,15 @@ pub(crate) fn stage_define(
         created: now,
     })
 }
+
+/// Stages another description.
+pub(crate) fn stage_describe(
+    batch: &mut Batch,
+    old: &Stored<PermissionRecord>,
+    description: &str,
+) -> Result<PermissionRecord> {
+    text::plain("permission.description", description, text::MAX_TEXT)?;
+    let new = PermissionRecord { description: description.to_owned(), ..old.record.clone() };
+    batch.replace(old, &new)?;
+    Ok(new)
+}

@@ -17,6 +17,8 @@ pub(crate) struct CredentialRecord {
     pub(crate) user: UserId,
     /// A PHC string.
     pub(crate) phc: String,
+    /// Counts passwords, not hashes: the same password hashed anew at another cost keeps its revision.
+    pub(crate) revision: u32,
     pub(crate) changed: Timestamp,
 }
 
@@ -66,9 +68,12 @@ pub(crate) fn stage_password(
     phc: &str,
     now: Timestamp,
 ) -> Result<()> {
-    let new = CredentialRecord { user, phc: phc.to_owned(), changed: now };
+    let phc = phc.to_owned();
     match store::read::<CredentialRecord>(store, &user)? {
-        Some(old) => batch.replace(&old, &new),
-        None => batch.insert(&new),
+        Some(old) => {
+            let revision = old.record.revision.wrapping_add(1);
+            batch.replace(&old, &CredentialRecord { user, phc, revision, changed: now })
+        }
+        None => batch.insert(&CredentialRecord { user, phc, revision: 0, changed: now }),
     }
 }

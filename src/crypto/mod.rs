@@ -5,6 +5,8 @@ mod password;
 mod token;
 
 pub use password::PasswordCost;
+#[cfg(feature = "testing")]
+pub(crate) use password::Pause;
 pub(crate) use password::{MAX_PASSWORD_BYTES, MIN_PASSWORD_CHARS, PasswordHasher};
 pub use token::Token;
 pub(crate) use token::{Digest, Presented};

@@ -101,6 +101,20 @@ pub(crate) struct PasswordHasher {
     /// A hash of nothing in particular with the present cost: unknown users are verified against it.
     dummy: String,
     computed: AtomicU64,
+    #[cfg(feature = "testing")]
+    pause: Pause,
+}
+
+/// What runs inside each password hash: a test's hook.
+#[cfg(feature = "testing")]
+#[derive(Clone, Default)]
+pub(crate) struct Pause(pub(crate) Option<Arc<dyn Fn() + Send + Sync>>);
+
+#[cfg(feature = "testing")]
+impl std::fmt::Debug for Pause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Pause({})", self.0.is_some())
+    }
 }
 
 impl PasswordHasher {
@@ -112,11 +126,25 @@ impl PasswordHasher {
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self> {
         let gate = Gate::new(permits, queue, patience);
-        let mut hasher = Self { cost, gate, entropy, dummy: String::new(), computed: AtomicU64::new(0) };
+        let mut hasher = Self {
+            cost,
+            gate,
+            entropy,
+            dummy: String::new(),
+            computed: AtomicU64::new(0),
+            #[cfg(feature = "testing")]
+            pause: Pause::default(),
+        };
         // The dummy needs the right shape only: verifying computes the full hash before it compares.
         let output = random::<32>(&*hasher.entropy)?;
         hasher.dummy = hasher.encode(random::<16>(&*hasher.entropy)?.as_slice(), output.as_slice())?;
         Ok(hasher)
+    }
+
+    /// Runs the hook inside each hash from now on.
+    #[cfg(feature = "testing")]
+    pub(crate) fn set_pause(&mut self, pause: Pause) {
+        self.pause = pause;
     }
 
     /// The PHC string of a new hash with a fresh 16-byte salt.
@@ -159,6 +187,17 @@ impl PasswordHasher {
         Ok(equal(&computed, &expected) & phc.is_some())
     }
 
+    /// A new hash of a password that was verified, if the old one has another cost than new ones get.
+    pub(crate) fn upgrade(&self, password: &str, phc: &str) -> Result<Option<String>> {
+        let params = PasswordHash::new(phc).ok().and_then(|parsed| Params::try_from(&parsed).ok());
+        let present = self.cost.params()?;
+        let same = params.is_some_and(|params| {
+            (params.m_cost(), params.t_cost(), params.p_cost())
+                == (present.m_cost(), present.t_cost(), present.p_cost())
+        });
+        if same { Ok(None) } else { self.hash(password).map(Some) }
+    }
+
     /// How many hashes have been computed so far: a refused attempt must not cost one.
     pub(crate) fn computed(&self) -> u64 {
         self.computed.load(Ordering::Relaxed)
@@ -173,6 +212,10 @@ impl PasswordHasher {
         }
         let mut permit = self.gate.enter()?;
         self.computed.fetch_add(1, Ordering::Relaxed);
+        #[cfg(feature = "testing")]
+        if let Some(pause) = &self.pause.0 {
+            pause();
+        }
         let memory = permit.memory(params.block_count());
         let mut output = Zeroizing::new([0; 32]);
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());

@@ -1,6 +1,6 @@
 //! Session tokens: a public id that finds the session, and a 256-bit secret that proves it.
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::id::SessionId;
 use crate::secret::{Entropy, equal, random};
 use base64_simd::{Out, URL_SAFE_NO_PAD};
@@ -13,6 +13,10 @@ const PREFIX: &str = "pcs_";
 const ID_BYTES: usize = 8;
 const SECRET_BYTES: usize = 32;
 const RAW_BYTES: usize = ID_BYTES + SECRET_BYTES;
+/// Session ids below this one are not given out.
+const SMALLEST_ID: u64 = 2;
+/// How often an id is drawn: needing a second draw has a chance of 1 in 2^63.
+const DRAWS: usize = 4;
 const TEXT_BYTES: usize = PREFIX.len() + 54;
 
 /// A session token as the client keeps it: `pcs_` and 54 characters of base64url.
@@ -31,13 +35,22 @@ impl Token {
 
     /// A fresh token: a random id, and a secret from the generator.
     pub(crate) fn mint(entropy: &dyn Entropy) -> Result<(Self, SessionId, Digest)> {
-        let raw = random::<RAW_BYTES>(entropy)?;
-        let text = Zeroizing::new(format!(
-            "{PREFIX}{}",
-            &*Zeroizing::new(URL_SAFE_NO_PAD.encode_to_string(raw.as_slice()))
-        ));
-        let presented = Presented::from_raw(&raw);
-        Ok((Self(text), presented.id(), presented.digest()))
+        for _ in 0..DRAWS {
+            let raw = random::<RAW_BYTES>(entropy)?;
+            let presented = Presented::from_raw(&raw);
+            // The lowest ids mark free lines in the view.
+            if presented.id().get() < SMALLEST_ID {
+                continue;
+            }
+            let mut text = Zeroizing::new(String::with_capacity(TEXT_BYTES));
+            text.push_str(PREFIX);
+            text.push_str(&Zeroizing::new(URL_SAFE_NO_PAD.encode_to_string(raw.as_slice())));
+            return Ok((Self(text), presented.id(), presented.digest()));
+        }
+        Err(Error::new(
+            ErrorKind::Storage,
+            format!("the random generator gave no session id in {DRAWS} draws"),
+        ))
     }
 }
 

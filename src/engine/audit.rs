@@ -40,11 +40,11 @@ impl Audit<'_> {
     /// # Errors
     /// `InvalidInput` for a wrong page; the storage kinds.
     pub fn list(&self, page: &PageRequest) -> Result<Page<AuditRecord>> {
-        let rows = self.gate.engine().store.scan(AUDIT, &page.scan(&[])?)?;
-        let next =
-            (rows.len() >= page.scan(&[])?.limit).then(|| rows.last().map(|row| row.key.clone())).flatten();
+        let scan = page.scan(AUDIT, &[])?;
+        let rows = self.gate.engine().store.scan(AUDIT, &scan)?;
+        let next = (rows.len() >= scan.limit).then(|| rows.last().map(|row| row.key.clone())).flatten();
         let records = rows.iter().map(|row| audit::decode(&row.key, &row.value).map(|(record, _)| record));
-        Ok(Page::new(records.collect::<Result<_>>()?, next))
+        Ok(Page::new(records.collect::<Result<_>>()?, AUDIT, next))
     }
 
     /// What somebody did.
@@ -55,7 +55,7 @@ impl Audit<'_> {
         self.page_by(AUDIT_BY_ACTOR, &actor.bytes(), page)
     }
 
-    /// What happened to somebody or something.
+    /// What happened to somebody or something, or with its part: the role of an assignment, the session of a login.
     ///
     /// # Errors
     /// `InvalidInput` for a wrong page; the storage kinds.
@@ -73,7 +73,7 @@ impl Audit<'_> {
 
     fn page_by(&self, index: Table, prefix: &[u8], page: &PageRequest) -> Result<Page<AuditRecord>> {
         let store = &*self.gate.engine().store;
-        let scan = page.scan(prefix)?;
+        let scan = page.scan(index, prefix)?;
         let rows = store.scan(index, &scan)?;
         let next = (rows.len() >= scan.limit).then(|| rows.last().map(|row| row.key.clone())).flatten();
         let mut records = Vec::with_capacity(rows.len());
@@ -83,7 +83,7 @@ impl Audit<'_> {
             };
             records.push(audit::decode(&found.key, &found.value)?.0);
         }
-        Ok(Page::new(records, next))
+        Ok(Page::new(records, index, next))
     }
 
     /// The end of the log as of the latest commit. Keep it elsewhere, and a log that was rewritten will not match.

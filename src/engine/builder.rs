@@ -12,6 +12,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// The least that sled's page cache works with, in bytes.
+#[cfg(feature = "sled")]
+const SMALLEST_CACHE: u64 = 1 << 20;
+
 /// Opens a database with settings other than the defaults; get it from [`Portcullis::builder`].
 ///
 /// ```
@@ -31,6 +35,7 @@ use std::time::Duration;
 pub struct Builder {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
+    trust_clock: bool,
     cost: PasswordCost,
     limits: SessionLimits,
     hashes: usize,
@@ -41,6 +46,8 @@ pub struct Builder {
     #[cfg_attr(not(feature = "sled"), expect(dead_code, reason = "settings of the sled backend"))]
     write_limit: Duration,
     faults: Faults,
+    #[cfg(feature = "testing")]
+    pause: crate::crypto::Pause,
 }
 
 impl Builder {
@@ -48,6 +55,7 @@ impl Builder {
         Self {
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
+            trust_clock: false,
             cost: PasswordCost::default(),
             limits: SessionLimits::default(),
             hashes: std::thread::available_parallelism().map_or(1, usize::from),
@@ -56,12 +64,24 @@ impl Builder {
             cache: 64 << 20,
             write_limit: Duration::from_secs(10),
             faults: Faults::default(),
+            #[cfg(feature = "testing")]
+            pause: crate::crypto::Pause::default(),
         }
     }
 
     /// Where the time comes from.
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
         self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Believes the clock where it is behind the newest record of the database.
+    ///
+    /// Without this, an open goes on at the time of the newest audit record, so that a clock that was set back lengthens
+    /// no life. Set it once after the clock had stood in the future by mistake; sessions and locks from that time
+    /// then last as long as their times say.
+    pub fn danger_trust_clock(mut self) -> Self {
+        self.trust_clock = true;
         self
     }
 
@@ -113,6 +133,13 @@ impl Builder {
         self
     }
 
+    /// A hook that runs inside each password hash, once it was admitted: a place for a test to stop a login at.
+    #[cfg(feature = "testing")]
+    pub fn pause_in_password_hash(mut self, pause: impl Fn() + Send + Sync + 'static) -> Self {
+        self.pause = crate::crypto::Pause(Some(Arc::new(pause)));
+        self
+    }
+
     /// Points at which the storage fails on purpose.
     #[cfg(feature = "testing")]
     pub fn faults(mut self, faults: Faults) -> Self {
@@ -126,11 +153,23 @@ impl Builder {
     /// in this process or another one, can open it.
     ///
     /// # Errors
-    /// `Locked` where it is open already; `UnsafePath` for a symbolic link, a directory of somebody else or one that
+    /// `InvalidInput` for a cache below 1 MiB or a write limit below 100 ms; `Locked` where it is open already; `UnsafePath` for a symbolic link, a directory of somebody else or one that
     /// others can read, and one that holds something else; `Damaged` where the database does not hold what it
     /// acknowledged; `NewerFormat`; `Storage` for what the operating system reports.
     #[cfg(feature = "sled")]
     pub fn open(self, path: impl AsRef<Path>) -> Result<Portcullis> {
+        if self.cache < SMALLEST_CACHE {
+            return Err(Error::invalid(
+                "cache",
+                format!("is {} bytes; at least {SMALLEST_CACHE} are needed", self.cache),
+            ));
+        }
+        if self.write_limit < Duration::from_millis(100) {
+            return Err(Error::invalid(
+                "write_limit",
+                format!("is {:?}; a disk may need 100 ms for one write", self.write_limit),
+            ));
+        }
         let options = crate::store::SledOptions {
             cache_capacity: self.cache,
             wait_limit: self.write_limit,
@@ -146,7 +185,7 @@ impl Builder {
     /// # Errors
     /// `InvalidInput` for settings that do not fit; `Storage` where there is no randomness.
     pub fn in_memory(self) -> Result<Portcullis> {
-        let store = MemoryStore::with_faults(self.faults.clone());
+        let store = MemoryStore::new(&super::TABLES.concat(), self.faults.clone());
         self.start(Box::new(store))
     }
 
@@ -157,14 +196,17 @@ impl Builder {
                 "is 0; at least one password hash must be able to run",
             ));
         }
-        let hasher = PasswordHasher::new(
+        #[cfg_attr(not(feature = "testing"), expect(unused_mut, reason = "the hook of tests is set below"))]
+        let mut hasher = PasswordHasher::new(
             self.cost,
             self.hashes,
             self.queue,
             self.patience,
             Arc::clone(&self.entropy),
         )?;
-        let engine = Engine::start(store, self.clock, self.entropy, hasher, self.limits)?;
+        #[cfg(feature = "testing")]
+        hasher.set_pause(self.pause);
+        let engine = Engine::start(store, self.clock, self.trust_clock, self.entropy, hasher, self.limits)?;
         Ok(Portcullis::of(engine))
     }
 }

@@ -1,11 +1,12 @@
 //! Login: from a name and a password to a session and its token.
 
+use super::view::ViewTime;
 use super::write::Entry;
 use super::{Engine, Portcullis};
 use crate::audit::{Actor, AuditKind, Outcome, Subject};
 use crate::credential::CredentialRecord;
 use crate::crypto::{MAX_PASSWORD_BYTES, Token};
-use crate::error::{Denial, Error, Result};
+use crate::error::{Denial, Error, ErrorKind, Result};
 use crate::id::UserId;
 use crate::secret::SecretText;
 use crate::session::{Client, Session, SessionRecord};
@@ -95,7 +96,9 @@ impl Portcullis {
     /// Opens a session for whoever knows the password of an active account.
     ///
     /// Every refusal looks alike and costs one password hash, whether the name is unknown, the password is wrong or
-    /// the account is disabled; the audit log has the reason. The session and its audit record are durable when this
+    /// the account is disabled; the audit log has the reason. An unknown name costs the present
+    /// [`PasswordCost`](crate::PasswordCost); after that was changed, a user whose hash is older is told from it by time
+    /// until the next login, which hashes the password anew. The session and its audit record are durable when this
     /// returns.
     ///
     /// # Errors
@@ -138,7 +141,8 @@ impl Portcullis {
         if !verified {
             return engine.refuse(Some(id), &Refusal::WrongPassword);
         }
-        match engine.open_session(id, &credential, client)? {
+        let upgraded = engine.hasher.upgrade(password, &credential.record.phc)?;
+        match engine.open_session(id, &credential.record, upgraded.as_deref(), client)? {
             Ok(login) => Ok(login),
             Err(refusal) => engine.refuse(Some(id), &refusal),
         }
@@ -159,22 +163,35 @@ impl Engine {
     fn open_session(
         &self,
         user: UserId,
-        verified: &Stored<CredentialRecord>,
+        verified: &CredentialRecord,
+        upgraded: Option<&str>,
         client: &Client,
     ) -> Result<Result<Login, Refusal>> {
         let (login, _) = self.write(Actor::User(user), |plan| {
             let Some(account) = store::read::<UserRecord>(plan.store, &user)? else {
                 return Ok(Err(Refusal::UnknownName));
             };
-            let credential = store::read::<CredentialRecord>(plan.store, &user)?;
-            if credential.is_none_or(|credential| credential.version != verified.version) {
-                return Ok(Err(Refusal::Changed));
-            }
+            let credential = match store::read::<CredentialRecord>(plan.store, &user)? {
+                Some(credential) if credential.record.revision == verified.revision => credential,
+                _ => return Ok(Err(Refusal::Changed)),
+            };
             if !account.record.status.is_active_at(plan.now) {
                 return Ok(Err(Refusal::NotActive(status_detail(&account.record))));
             }
+            if !ViewTime::can_tell(plan.now) {
+                let message =
+                    format!("says {}; sessions can be opened from 2024 to 2091, so set it right", plan.now);
+                return Err(Error::new(ErrorKind::Storage, message).with_field("clock"));
+            }
             plan.batch.expect_unchanged(&account);
-            plan.batch.expect_unchanged(verified);
+            match upgraded {
+                // The password is the one that was verified, so its hash may be made anew at the present cost.
+                Some(phc) if credential.record.phc == verified.phc => {
+                    let new = CredentialRecord { phc: phc.to_owned(), ..credential.record.clone() };
+                    plan.batch.replace(&credential, &new)?;
+                }
+                _ => plan.batch.expect_unchanged(&credential),
+            }
             let (token, id, digest) = Token::mint(&*self.entropy)?;
             let record = SessionRecord {
                 id,

@@ -13,6 +13,7 @@ mod principal;
 mod roles;
 mod sessions;
 mod sweep;
+mod timeline;
 mod users;
 mod verify;
 mod view;
@@ -43,11 +44,12 @@ use crate::id::UserId;
 use crate::secret::Entropy;
 use crate::session::SessionLimits;
 use crate::store::{Change, Scan, Sink, Store, Table};
+use parking_lot::Mutex;
 use std::fmt;
 #[cfg(feature = "sled")]
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use timeline::Timeline;
 use view::View;
 
 /// Every table of a database.
@@ -212,13 +214,10 @@ pub(crate) struct Engine {
     hasher: PasswordHasher,
     user_ids: ids::UserIds,
     limits: SessionLimits,
-    /// No time before this one is believed, so that a clock that jumps back lengthens no life.
-    floor: AtomicU64,
+    timeline: Timeline,
+    /// The turn of writers that meet too often: see `write`.
+    turns: Mutex<()>,
 }
-
-/// How far the clock may run ahead of the floor before a reader writes the floor again. A jump back is noticed to
-/// within this.
-const FLOOR_STEP_MILLIS: u64 = 1000;
 
 /// Rows of what was deleted before a crash that an open sweeps; maintenance does the others.
 const OPEN_SWEEP: usize = 4096;
@@ -227,6 +226,7 @@ impl Engine {
     fn start(
         store: Box<dyn Store>,
         clock: Arc<dyn Clock>,
+        trust_clock: bool,
         entropy: Arc<dyn Entropy>,
         hasher: PasswordHasher,
         limits: SessionLimits,
@@ -235,21 +235,31 @@ impl Engine {
         load(&*store, &view)?;
         store.watch(Arc::clone(&view) as Arc<dyn Sink>);
         let user_ids = ids::UserIds::default();
-        let engine = Self { store, view, clock, entropy, hasher, user_ids, limits, floor: AtomicU64::new(0) };
-        engine.sweep_leftovers(OPEN_SWEEP)?;
-        Ok(engine)
+        let latest = if trust_clock { clock.now() } else { latest_record(&*store)? };
+        let timeline = Timeline::starting(clock.now(), latest);
+        let engine =
+            Self { store, view, clock, entropy, hasher, user_ids, limits, timeline, turns: Mutex::new(()) };
+        // Nothing depends on this sweep, so that what it can not read or decode keeps nobody out; but a handle that
+        // stopped while it ran is not handed out.
+        match engine.sweep_leftovers(OPEN_SWEEP) {
+            Err(error) if engine.view.is_stopped() => Err(error),
+            _ => Ok(engine),
+        }
     }
 
-    /// The time now, never earlier than about a second before a time that was seen before.
+    /// The time now; see [`Timeline`].
     fn now(&self) -> Timestamp {
-        let now = self.clock.now().as_millis();
-        let floor = self.floor.load(Ordering::Relaxed);
-        // Written once a second at most, so that readers do not fight for the cache line.
-        if now > floor.saturating_add(FLOOR_STEP_MILLIS) {
-            self.floor.fetch_max(now, Ordering::Relaxed);
-        }
-        Timestamp::from_millis(now.max(floor))
+        self.timeline.at(self.clock.now())
     }
+}
+
+/// When the newest audit record was written.
+fn latest_record(store: &dyn Store) -> Result<Timestamp> {
+    let scan = Scan { prefix: &[], after: None, limit: 1, descending: true };
+    let rows = store.scan(crate::audit::AUDIT, &scan)?;
+    rows.first().map_or(Ok(Timestamp::from_millis(0)), |row| {
+        crate::audit::decode(&row.key, &row.value).map(|(record, _)| record.time)
+    })
 }
 
 /// Fills the view from the store, through the same function that follows commits.

@@ -1,14 +1,16 @@
 //! Listings, a page at a time.
 
 use crate::error::{Error, Result};
-use crate::store::Scan;
+use crate::store::{Scan, Table};
 use base64_simd::URL_SAFE_NO_PAD;
 use std::fmt;
 
 /// Most items on one page.
 const MAX_PAGE: usize = 1000;
 
-/// Where a listing goes on; opaque, and good for the same listing only.
+/// Where a listing goes on: the table of the listing and the key of its last row, and good for the same listing only.
+///
+/// It is not secret and not encrypted: that of a listing by e-mail address contains the address.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Cursor(Vec<u8>);
 
@@ -64,19 +66,20 @@ impl PageRequest {
 
     /// The key of the last row of the page before.
     pub(crate) fn last_key(&self) -> Option<&[u8]> {
-        self.after.as_ref().map(|cursor| cursor.0.as_slice())
+        self.after.as_ref().and_then(|cursor| cursor.0.get(1..))
     }
 
-    /// The rows of the listing, whose keys all start with the prefix.
-    pub(crate) fn scan<'a>(&'a self, prefix: &'a [u8]) -> Result<Scan<'a>> {
+    /// The rows of the listing: those of the table whose keys start with the prefix.
+    pub(crate) fn scan<'a>(&'a self, table: Table, prefix: &'a [u8]) -> Result<Scan<'a>> {
         if !(1..=MAX_PAGE).contains(&self.limit) {
             return Err(Error::invalid(
                 "limit",
                 format!("is {}; a page has 1 to {MAX_PAGE} items", self.limit),
             ));
         }
-        let after = self.after.as_ref().map(|cursor| cursor.0.as_slice());
-        if after.is_some_and(|after| !after.starts_with(prefix)) {
+        let after = self.last_key();
+        let foreign = self.after.as_ref().is_some_and(|cursor| cursor.0.first() != Some(&table.number));
+        if foreign || after.is_some_and(|after| !after.starts_with(prefix)) {
             return Err(Error::invalid("cursor", "belongs to another listing"));
         }
         Ok(Scan { prefix, after, limit: self.limit, descending: self.descending })
@@ -96,13 +99,17 @@ impl Default for PageRequest {
 pub struct Page<T> {
     /// The items, in the order of the listing.
     pub items: Vec<T>,
-    /// Where to go on; `None` at the end.
+    /// Where to go on; `None` at the end. A last page that is exactly full has an empty one after it.
     pub next: Option<Cursor>,
 }
 
 impl<T> Page<T> {
-    pub(crate) fn new(items: Vec<T>, next: Option<Vec<u8>>) -> Self {
-        Self { items, next: next.map(Cursor) }
+    pub(crate) fn new(items: Vec<T>, table: Table, next: Option<Vec<u8>>) -> Self {
+        let cursor = |mut key: Vec<u8>| {
+            key.insert(0, table.number);
+            Cursor(key)
+        };
+        Self { items, next: next.map(cursor) }
     }
 
     /// A page of something else in the same order; items for which there is nothing are left out.

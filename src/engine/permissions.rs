@@ -9,7 +9,7 @@ use crate::audit::{AuditKind, Subject};
 use crate::catalog::{self, PermissionInfo, PermissionRecord};
 use crate::error::{Error, Result};
 use crate::permission::Permission;
-use crate::store;
+use crate::store::{self, Record};
 
 /// Permissions that share one commit when many are defined: eight operations each, and two to take their numbers.
 const BULK: usize = 20;
@@ -31,7 +31,8 @@ impl Permissions<'_> {
         self.define_as(name, "")
     }
 
-    /// As [`define`](Self::define), with a description of at most 512 bytes for a new one.
+    /// As [`define`](Self::define), with a description of at most 512 bytes for a new one; one that is defined already
+    /// keeps its own, which [`describe`](Self::describe) changes.
     ///
     /// # Errors
     /// As [`define`](Self::define).
@@ -92,6 +93,22 @@ impl Permissions<'_> {
         Ok(defined)
     }
 
+    /// Describes a permission anew; at most 512 bytes. Its name and bit stay.
+    ///
+    /// # Errors
+    /// `NotFound`; `InvalidInput` for a description that breaks a rule; the storage kinds.
+    pub fn describe(&self, permission: Permission, description: &str) -> Result<PermissionInfo> {
+        let (record, _) = self.gate.engine().write(self.gate.actor(), |plan| {
+            let old = store::read::<PermissionRecord>(plan.store, &permission)?
+                .ok_or_else(|| Error::not_found("permission", permission))?;
+            let record = catalog::stage_describe(&mut plan.batch, &old, description)?;
+            let entry = Entry::of(Subject::Permission(permission)).detail(record.name.as_str());
+            plan.record(AuditKind::PermissionUpdated, entry)?;
+            Ok(record)
+        })?;
+        Ok(record.into())
+    }
+
     /// The permission of that name.
     ///
     /// # Errors
@@ -114,8 +131,15 @@ impl Permissions<'_> {
     /// # Errors
     /// `InvalidInput` for a wrong page; the storage kinds.
     pub fn list(&self, page: &PageRequest) -> Result<Page<PermissionInfo>> {
-        let (found, next) = store::page::<PermissionRecord>(&*self.gate.engine().store, &page.scan(&[])?)?;
-        Ok(Page::new(found.into_iter().map(|found| found.record.into()).collect(), next))
+        let (found, next) = store::page::<PermissionRecord>(
+            &*self.gate.engine().store,
+            &page.scan(PermissionRecord::TABLE, &[])?,
+        )?;
+        Ok(Page::new(
+            found.into_iter().map(|found| found.record.into()).collect(),
+            PermissionRecord::TABLE,
+            next,
+        ))
     }
 
     /// Deletes a permission: nobody holds it from the very next check on. Its bit is never used again, and a
@@ -134,7 +158,7 @@ impl Permissions<'_> {
             let entry = Entry::of(Subject::Permission(permission)).detail(old.record.name.as_str());
             plan.record(AuditKind::PermissionDeleted, entry)
         })?;
-        engine.sweep_leftovers_quietly();
+        engine.sweep_after(Leftover::Permission(permission));
         Ok(())
     }
 }

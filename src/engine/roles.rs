@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::id::{Key, RoleId, UserId};
 use crate::permission::{Permission, PermissionSet};
 use crate::role::{self, ROLE_BY_NAME, Role, RoleChange, RoleRecord};
-use crate::store;
+use crate::store::{self, Record, Store, Stored, Table};
 use crate::text;
 use crate::user::{self, UserRecord};
 
@@ -71,9 +71,8 @@ impl Roles<'_> {
                 u32::try_from(number).map_err(|_| Error::limit("role", "role numbers are used up"))?;
             let id = RoleId::from_number(number);
             role::stage_create(plan.store, &mut plan.batch, id, name, description, plan.now)?;
-            role::stage_grants(plan.store, &mut plan.batch, id, &permissions, true)?;
-            let detail = format!("{name}, {} permissions", permissions.len());
-            plan.record(AuditKind::RoleCreated, Entry::of(Subject::Role(id)).detail(detail))?;
+            let granted = role::stage_grants(plan.store, &mut plan.batch, id, &permissions, true)?;
+            record_grants(plan, AuditKind::RoleCreated, id, name, &granted)?;
             Ok(id)
         })?;
         Ok(role)
@@ -84,7 +83,8 @@ impl Roles<'_> {
     /// # Errors
     /// `NotFound`; the storage kinds.
     pub fn get(&self, id: RoleId) -> Result<Role> {
-        role::read_role(&*self.gate.engine().store, id).map(Role::from)
+        let store = &*self.gate.engine().store;
+        public(store, role::read_role(store, id)?)
     }
 
     /// The role of that name.
@@ -94,7 +94,8 @@ impl Roles<'_> {
     pub fn find(&self, name: &str) -> Result<Option<Role>> {
         text::name("role.name", name)?;
         let key = store::index_prefix(name);
-        Ok(store::find::<RoleRecord>(&*self.gate.engine().store, ROLE_BY_NAME, &key)?.map(Role::from))
+        let store = &*self.gate.engine().store;
+        store::find::<RoleRecord>(store, ROLE_BY_NAME, &key)?.map(|found| public(store, found)).transpose()
     }
 
     /// All roles, by number.
@@ -102,8 +103,22 @@ impl Roles<'_> {
     /// # Errors
     /// `InvalidInput` for a wrong page; the storage kinds.
     pub fn list(&self, page: &PageRequest) -> Result<Page<Role>> {
-        let (roles, next) = store::page::<RoleRecord>(&*self.gate.engine().store, &page.scan(&[])?)?;
-        Ok(Page::new(roles.into_iter().map(Role::from).collect(), next))
+        let store = &*self.gate.engine().store;
+        let (roles, next) = store::page::<RoleRecord>(store, &page.scan(RoleRecord::TABLE, &[])?)?;
+        let roles = roles.into_iter().map(|role| public(store, role)).collect::<Result<_>>()?;
+        Ok(Page::new(roles, RoleRecord::TABLE, next))
+    }
+
+    /// All roles, by name.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a wrong page; the storage kinds.
+    pub fn list_by_name(&self, page: &PageRequest) -> Result<Page<Role>> {
+        let store = &*self.gate.engine().store;
+        let (roles, next) =
+            store::page_by::<RoleRecord>(store, ROLE_BY_NAME, &page.scan(ROLE_BY_NAME, &[])?)?;
+        let roles = roles.into_iter().map(|role| public(store, role)).collect::<Result<_>>()?;
+        Ok(Page::new(roles, ROLE_BY_NAME, next))
     }
 
     /// Changes the name or the description.
@@ -117,7 +132,7 @@ impl Roles<'_> {
             plan.record(AuditKind::RoleUpdated, Entry::of(Subject::Role(id)).detail(record.name.as_str()))?;
             Ok(record)
         })?;
-        Ok(Role::from(store::Stored { version: stamp.into(), record }))
+        public(&*self.gate.engine().store, Stored { version: stamp.into(), record })
     }
 
     /// Gives the role permissions; those it has already are no error. Seen by every holder's next check.
@@ -146,16 +161,13 @@ impl Roles<'_> {
             }
             role::read_role(plan.store, role)?;
             let changed = role::stage_grants(plan.store, &mut plan.batch, role, permissions, grant)?;
-            if changed == 0 {
+            if changed.is_empty() {
                 plan.batch.expects.clear();
                 return Ok(());
             }
             plan.batch.expect_present::<RoleRecord>(&role);
             let kind = if grant { AuditKind::RoleGranted } else { AuditKind::RoleRevoked };
-            let bits: Vec<String> =
-                permissions.iter().map(|permission| permission.bit().to_string()).collect();
-            let detail = format!("permissions {}", bits.join(" "));
-            plan.record(kind, Entry::of(Subject::Role(role)).detail(detail))
+            record_grants(plan, kind, role, "", &changed)
         })?;
         Ok(())
     }
@@ -284,8 +296,9 @@ impl Roles<'_> {
     pub fn of_user(&self, user: UserId, page: &PageRequest) -> Result<Page<Assignment>> {
         let store = &*self.gate.engine().store;
         user::read_user(store, user)?;
-        let (found, next) = store::page::<AssignmentRecord>(store, &page.scan(&user.bytes())?)?;
-        Ok(Page::new(found.into_iter().map(|found| found.record.into()).collect(), next))
+        let (found, next) =
+            store::page::<AssignmentRecord>(store, &page.scan(AssignmentRecord::TABLE, &user.bytes())?)?;
+        live_assignments(store, found, AssignmentRecord::TABLE, next)
     }
 
     /// The users to whom a role is assigned, by number.
@@ -295,9 +308,12 @@ impl Roles<'_> {
     pub fn holders(&self, role: RoleId, page: &PageRequest) -> Result<Page<Assignment>> {
         let store = &*self.gate.engine().store;
         role::read_role(store, role)?;
-        let (found, next) =
-            store::page_by::<AssignmentRecord>(store, ASSIGNMENT_BY_ROLE, &page.scan(&role.bytes())?)?;
-        Ok(Page::new(found.into_iter().map(|found| found.record.into()).collect(), next))
+        let (found, next) = store::page_by::<AssignmentRecord>(
+            store,
+            ASSIGNMENT_BY_ROLE,
+            &page.scan(ASSIGNMENT_BY_ROLE, &role.bytes())?,
+        )?;
+        live_assignments(store, found, ASSIGNMENT_BY_ROLE, next)
     }
 
     /// Deletes a role: nobody holds it, and no role inherits from it, from the very next check on. Roles above it are
@@ -312,7 +328,7 @@ impl Roles<'_> {
             plan.leave(Leftover::Role(role))?;
             plan.record(AuditKind::RoleDeleted, Entry::of(Subject::Role(role)).detail(old.name))
         })?;
-        engine.sweep_leftovers_quietly();
+        engine.sweep_after(Leftover::Role(role));
         Ok(())
     }
 }
@@ -327,4 +343,70 @@ fn check_defined(plan: &mut Plan<'_>, permissions: &[Permission]) -> Result<()> 
         }
     }
     Ok(())
+}
+
+/// Puts bits that changed into the audit log, as ranges behind a lead, over as many records as they need; some two
+/// thousand scattered ones fit, and of more the last record tells the number.
+fn record_grants(
+    plan: &mut Plan<'_>,
+    kind: AuditKind,
+    role: RoleId,
+    lead: &str,
+    bits: &PermissionSet,
+) -> Result<()> {
+    const ROOM: usize = text::MAX_TEXT - 40;
+    const RECORDS: usize = 24;
+    let mut written = 0;
+    let start = if lead.is_empty() { "permissions".to_owned() } else { format!("{lead}: permissions") };
+    let mut detail = start.clone();
+    let mut bits = bits.iter().map(Permission::bit).peekable();
+    while let Some(first) = bits.next() {
+        let mut last = first;
+        while let Some(next) = bits.next_if(|bit| *bit == last + 1) {
+            last = next;
+        }
+        if detail.len() > ROOM {
+            written += 1;
+            if written == RECORDS {
+                detail.push_str(&format!(" and {} more", bits.count() + 1));
+                break;
+            }
+            let full = std::mem::replace(&mut detail, start.clone());
+            plan.record(kind, Entry::of(Subject::Role(role)).detail(full))?;
+        }
+        detail.push_str(&if first == last { format!(" {first}") } else { format!(" {first}-{last}") });
+    }
+    plan.record(kind, Entry::of(Subject::Role(role)).detail(detail))
+}
+
+/// Assignments whose user and role are both there: those of a deleted one may not be swept yet.
+fn live_assignments(
+    store: &dyn Store,
+    found: Vec<Stored<AssignmentRecord>>,
+    table: Table,
+    next: Option<Vec<u8>>,
+) -> Result<Page<Assignment>> {
+    let mut items = Vec::with_capacity(found.len());
+    for assignment in found {
+        let (user, role) = assignment.record.key();
+        if store.get(RoleRecord::TABLE, &role.bytes())?.is_some()
+            && store.get(UserRecord::TABLE, &user.bytes())?.is_some()
+        {
+            items.push(assignment.record.into());
+        }
+    }
+    Ok(Page::new(items, table, next))
+}
+
+/// A role as callers see it: without parents that were deleted and are not swept out of it yet.
+fn public(store: &dyn Store, stored: Stored<RoleRecord>) -> Result<Role> {
+    let mut role = Role::from(stored);
+    let mut present = Vec::with_capacity(role.parents.len());
+    for parent in role.parents {
+        if store.get(RoleRecord::TABLE, &parent.bytes())?.is_some() {
+            present.push(parent);
+        }
+    }
+    role.parents = present;
+    Ok(role)
 }

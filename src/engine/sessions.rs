@@ -51,8 +51,9 @@ impl Sessions<'_> {
 
     fn page_by(&self, index: Table, prefix: &[u8], page: &PageRequest) -> Result<Page<Session>> {
         let engine = self.gate.engine();
-        let (found, next) = store::page_by::<SessionRecord>(&*engine.store, index, &page.scan(prefix)?)?;
-        Ok(Page::new(found, next).filter_map(|found| engine.live(found)))
+        let (found, next) =
+            store::page_by::<SessionRecord>(&*engine.store, index, &page.scan(index, prefix)?)?;
+        Ok(Page::new(found, index, next).filter_map(|found| engine.live(found)))
     }
 
     /// Ends one session.
@@ -76,21 +77,31 @@ impl Sessions<'_> {
     /// `NotFound` where the session to keep is not live; the storage kinds.
     pub fn revoke_others(&self, keep: SessionId) -> Result<()> {
         let engine = self.gate.engine();
-        engine.write(self.gate.actor(), |plan| {
+        let (user, _) = engine.write(self.gate.actor(), |plan| {
             let kept = read_live_session(engine, keep)?;
             let user = kept.record.user;
+            let account = user::read_user(plan.store, user)?;
+            // INVARIANT: that the session has not been ended is decided from rows which the commit expects unchanged.
+            // The view may be a commit behind them, and lifting a session that was just ended would revive it.
+            if kept.record.generation < account.record.generation
+                || !account.record.status.is_active_at(plan.now)
+            {
+                return Err(Error::not_found("session", keep));
+            }
+            plan.batch.expect_unchanged(&account);
             // The session moves to the new generation before the user does: readers that look in between find one
             // that is not older than its user, so the kept session is live throughout.
             let mut moved = kept.record.clone();
-            moved.generation = user::read_user(plan.store, user)?.record.generation.saturating_add(1);
+            moved.generation = account.record.generation.saturating_add(1);
             plan.batch.replace(&kept, &moved)?;
             stage_end_all(
                 plan,
                 user,
                 Entry::of(Subject::User(user)).and(Subject::Session(keep)).detail("all but one"),
-            )
+            )?;
+            Ok(user)
         })?;
-        engine.sweep_leftovers_quietly();
+        engine.sweep_after(Leftover::Sessions(user));
         Ok(())
     }
 
@@ -103,7 +114,7 @@ impl Sessions<'_> {
         engine.write(self.gate.actor(), |plan| {
             stage_end_all(plan, user, Entry::of(Subject::User(user)).detail("all"))
         })?;
-        engine.sweep_leftovers_quietly();
+        engine.sweep_after(Leftover::Sessions(user));
         Ok(())
     }
 }

@@ -15,6 +15,8 @@ use crate::user::{AttributesRecord, ContactRecord, UserRecord};
 
 /// Records that one batch removes or rewrites; each takes up to five operations.
 const BATCH: usize = 32;
+/// Rows that the change which left them behind sweeps itself before it returns.
+const SWEEP_AFTER: usize = 256;
 
 /// What one call of [`Portcullis::maintain`] did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,26 +51,33 @@ impl Portcullis {
             ));
         }
         let mut done = Maintenance::default();
-        done.leftovers = engine.sweep_leftovers(budget)?;
-        done.expired_sessions = engine.sweep_expired(budget)?;
-        done.seen_written = engine.write_seen(budget)?;
-        done.more =
-            done.leftovers >= budget || done.expired_sessions >= budget || done.seen_written >= budget;
+        // Each part is tried even where another one fails: one row that can not be read must not keep expired sessions.
+        let leftovers = engine.sweep_leftovers(budget);
+        let expired = engine.sweep_expired(budget);
+        let seen = engine.write_seen(budget);
+        (done.leftovers, done.expired_sessions, done.seen_written) = (leftovers?, expired?, seen?);
+        let markers = engine.slice::<LeftoverRecord>(LEFTOVER, &[], 1)?;
+        done.more = !markers.is_empty() || done.expired_sessions >= budget || done.seen_written >= budget;
         Ok(done)
     }
 }
 
 impl Engine {
-    /// After a change that left something behind. The change itself is committed and acknowledged whatever happens
-    /// here: what is not swept now is swept by the next maintenance or open.
-    pub(super) fn sweep_leftovers_quietly(&self) {
-        let _ = self.sweep_leftovers(4096);
+    /// After a change that left something behind: a small portion of it at once. The change itself is committed and
+    /// acknowledged whatever happens here; what is not swept now is swept by the next maintenance or open.
+    pub(super) fn sweep_after(&self, what: Leftover) {
+        let prefix = LeftoverRecord { what, mark: 0 }.key().0.bytes();
+        let _ = self.sweep_markers(&prefix, SWEEP_AFTER);
     }
 
     /// Sweeps for every marker, up to a budget of rows.
     pub(super) fn sweep_leftovers(&self, budget: usize) -> Result<usize> {
+        self.sweep_markers(&[], budget)
+    }
+
+    fn sweep_markers(&self, prefix: &[u8], budget: usize) -> Result<usize> {
         let mut swept = 0;
-        let markers = self.slice::<LeftoverRecord>(LEFTOVER, &[], BATCH)?;
+        let markers = self.slice::<LeftoverRecord>(LEFTOVER, prefix, BATCH)?;
         for marker in markers {
             let (rows, finished) = self.sweep_one(marker.record.what, budget.saturating_sub(swept))?;
             swept += rows;
@@ -207,7 +216,9 @@ impl Engine {
 
     /// Writes last-seen times back, several sessions to a commit.
     pub(super) fn write_seen(&self, budget: usize) -> Result<usize> {
-        let mut written = 0;
+        // Sessions are seen while this runs; each is written at most once in a call, so that it ends.
+        let sessions = usize::try_from(self.view.stats().sessions).unwrap_or(usize::MAX);
+        let (mut written, budget) = (0, budget.min(sessions));
         while written < budget {
             let seen = self.view.take_seen(BATCH.min(budget - written));
             if seen.is_empty() {

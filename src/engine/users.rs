@@ -9,7 +9,7 @@ use crate::credential;
 use crate::error::{Error, Result};
 use crate::id::{ContactId, Key, UserId};
 use crate::permission::PermissionSet;
-use crate::store::{self, Batch, MAX_OPERATIONS};
+use crate::store::{self, Batch, MAX_OPERATIONS, Record};
 use crate::text;
 use crate::user::{
     self, Attributes, AttributesRecord, Contact, ContactRecord, NewContact, NewUser, Section, Status,
@@ -137,8 +137,11 @@ impl Users<'_> {
     pub fn by_email(&self, address: &str, page: &PageRequest) -> Result<Page<User>> {
         let store = &*self.gate.engine().store;
         let prefix = store::index_prefix(&text::canonical_email(address)?);
-        let (contacts, next) =
-            store::page_by::<ContactRecord>(store, user::USER_CONTACT_BY_EMAIL, &page.scan(&prefix)?)?;
+        let (contacts, next) = store::page_by::<ContactRecord>(
+            store,
+            user::USER_CONTACT_BY_EMAIL,
+            &page.scan(user::USER_CONTACT_BY_EMAIL, &prefix)?,
+        )?;
         let mut users: Vec<User> = Vec::with_capacity(contacts.len());
         // A user may have the address twice, also where a page ends between the two.
         let mut last = page.last_key().and_then(|key| key.get(prefix.len()..)?.first_chunk()).copied();
@@ -149,7 +152,7 @@ impl Users<'_> {
                 users.extend(store::read::<UserRecord>(store, &id)?.map(User::from));
             }
         }
-        Ok(Page::new(users, next))
+        Ok(Page::new(users, user::USER_CONTACT_BY_EMAIL, next))
     }
 
     /// Users in a state, by number. A lock whose time is over still lists as locked until somebody changes it.
@@ -170,8 +173,8 @@ impl Users<'_> {
 
     fn page_by(&self, index: store::Table, prefix: &[u8], page: &PageRequest) -> Result<Page<User>> {
         let (users, next) =
-            store::page_by::<UserRecord>(&*self.gate.engine().store, index, &page.scan(prefix)?)?;
-        Ok(Page::new(users.into_iter().map(User::from).collect(), next))
+            store::page_by::<UserRecord>(&*self.gate.engine().store, index, &page.scan(index, prefix)?)?;
+        Ok(Page::new(users.into_iter().map(User::from).collect(), index, next))
     }
 
     /// Changes the login name, profile or preferences.
@@ -189,9 +192,16 @@ impl Users<'_> {
         .flatten()
         .collect();
         let fields = fields.join(", ");
-        self.change(AuditKind::UserUpdated, id, &fields, move |plan| {
-            user::stage_change(plan.store, &mut plan.batch, id, &change, plan.now)
-        })
+        let (record, stamp) = self.gate.engine().write(self.gate.actor(), move |plan| {
+            let old = user::read_user(plan.store, id)?.record.login;
+            let record = user::stage_change(plan.store, &mut plan.batch, id, &change, plan.now)?;
+            let renamed =
+                if old == record.login { String::new() } else { format!(": {old} is now {}", record.login) };
+            let entry = Entry::of(Subject::User(id)).detail(format!("{fields}{renamed}"));
+            plan.record(AuditKind::UserUpdated, entry)?;
+            Ok(record)
+        })?;
+        Ok(record.public(stamp))
     }
 
     /// Sets the status. Leaving the active state ends every session of the user for good, at the very next check.
@@ -210,7 +220,7 @@ impl Users<'_> {
             }
             Ok(record)
         })?;
-        self.gate.engine().sweep_leftovers_quietly();
+        self.gate.engine().sweep_after(Leftover::Sessions(id));
         Ok(user)
     }
 
@@ -244,7 +254,7 @@ impl Users<'_> {
             plan.leave(Leftover::Sessions(id))?;
             Ok(record)
         })?;
-        engine.sweep_leftovers_quietly();
+        engine.sweep_after(Leftover::Sessions(id));
         Ok(())
     }
 
@@ -333,8 +343,13 @@ impl Users<'_> {
     pub fn contacts(&self, id: UserId, page: &PageRequest) -> Result<Page<Contact>> {
         let store = &*self.gate.engine().store;
         user::read_user(store, id)?;
-        let (contacts, next) = store::page::<ContactRecord>(store, &page.scan(&id.bytes())?)?;
-        Ok(Page::new(contacts.into_iter().map(|contact| contact.record.into()).collect(), next))
+        let (contacts, next) =
+            store::page::<ContactRecord>(store, &page.scan(ContactRecord::TABLE, &id.bytes())?)?;
+        Ok(Page::new(
+            contacts.into_iter().map(|contact| contact.record.into()).collect(),
+            ContactRecord::TABLE,
+            next,
+        ))
     }
 
     /// Deletes a user: sessions, roles and login end at the very next check, and the name is free again. The number
@@ -353,7 +368,7 @@ impl Users<'_> {
                 Entry::of(Subject::User(id)).detail(old.record.login.as_str()),
             )
         })?;
-        engine.sweep_leftovers_quietly();
+        engine.sweep_after(Leftover::User(id));
         Ok(())
     }
 }

@@ -8,11 +8,12 @@ use crate::catalog::PermissionRecord;
 use crate::credential::CredentialRecord;
 use crate::error::Result;
 use crate::id::{Key, RoleId, UserId};
-use crate::role::{GrantChunk, HierarchyRecord, RoleRecord};
+use crate::permission::PermissionSet;
+use crate::role::{self, GrantChunk, HierarchyRecord, RoleRecord};
 use crate::session::SessionRecord;
 use crate::store::{self, Head, Kind, Record, Scan, Table};
 use crate::user::{AttributesRecord, ContactRecord, UserRecord};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// Most problems that are told one by one.
@@ -52,7 +53,7 @@ impl Verification {
 impl Portcullis {
     /// Checks the database: that every record decodes and stands under its own key, that index rows and records
     /// agree in both directions, that the audit log has no gap and its chain ends in the head, and that the read
-    /// model says of every user and session what the records say.
+    /// model says of every role, user and session what the records say.
     ///
     /// It reads everything, so it takes seconds on a large database. Changes by others while it runs can show as
     /// problems that are none: run it on a quiet database, or again.
@@ -76,6 +77,7 @@ impl Portcullis {
         engine.verify_table::<LeftoverRecord>(&mut found)?;
         engine.verify_audit(&mut found)?;
         if found.is_sound() {
+            engine.verify_policy(&mut found)?;
             engine.verify_view(&mut found)?;
         }
         Ok(found)
@@ -176,6 +178,40 @@ impl Engine {
             if rows != due {
                 found.problem(format_args!("{}: {rows} rows where {due} are due", table.name));
             }
+        }
+        Ok(())
+    }
+
+    /// What each role comes to grant, worked out from the records one role after the other, against the view.
+    fn verify_policy(&self, found: &mut Verification) -> Result<()> {
+        let (mut defined, mut own, mut parents) = (PermissionSet::new(), BTreeMap::new(), BTreeMap::new());
+        self.each::<PermissionRecord>(|permission| {
+            defined.insert(permission.record.permission);
+            Ok(())
+        })?;
+        self.each::<RoleRecord>(|role| {
+            own.insert(role.record.id, role::permissions_of(&*self.store, role.record.id)?);
+            parents.insert(role.record.id, role.record.parents.clone());
+            Ok(())
+        })?;
+        for role in own.keys() {
+            let (mut due, mut reached, mut open) =
+                (PermissionSet::new(), BTreeSet::from([*role]), vec![*role]);
+            while let Some(next) = open.pop() {
+                let Some(granted) = own.get(&next) else { continue };
+                due.union_with(granted);
+                open.extend(
+                    parents.get(&next).into_iter().flatten().filter(|parent| reached.insert(**parent)),
+                );
+            }
+            due.intersect_with(&defined);
+            if self.view.permissions_of_role(*role) != due {
+                found.problem(format_args!("view: {role} does not grant what its records say"));
+            }
+        }
+        let roles = own.len() as u64;
+        if self.view.stats().roles != roles {
+            found.problem(format_args!("view: {} roles where {roles} are due", self.view.stats().roles));
         }
         Ok(())
     }

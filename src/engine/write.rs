@@ -8,9 +8,13 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::id::Stamp;
 use crate::secret::random;
 use crate::store::{Batch, CommitError, OperationId, Store};
+use std::time::Duration;
 
 /// How often a change is planned anew before the caller hears of the conflict.
 const ATTEMPTS: usize = 64;
+/// How often a change is planned before it waits for its turn, and how long it waits each time.
+const FREE_ATTEMPTS: usize = 3;
+const PATIENCE: Duration = Duration::from_millis(200);
 
 /// One change while it is planned.
 pub(crate) struct Plan<'e> {
@@ -85,7 +89,10 @@ impl Engine {
         actor: Actor,
         mut plan: impl FnMut(&mut Plan<'_>) -> Result<T>,
     ) -> Result<(T, Stamp)> {
-        for _ in 0..ATTEMPTS {
+        for attempt in 0..ATTEMPTS {
+            // Writers that keep making each other plan again go on in turn. Taking the turn is an aid and no lock: who
+            // does not get it in time goes on without, so that nothing called from a plan can wait for itself.
+            let _turn = (attempt >= FREE_ATTEMPTS).then(|| self.turns.try_lock_for(PATIENCE));
             let operation = u128::from_be_bytes(*random::<16>(&*self.entropy)?);
             let mut staged =
                 Plan { store: &*self.store, batch: Batch::new(), now: self.now(), actor, operation };

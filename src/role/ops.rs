@@ -89,7 +89,7 @@ pub(crate) fn stage_delete(store: &dyn Store, batch: &mut Batch, id: RoleId) -> 
     Ok(old.record)
 }
 
-/// Stages permissions that the role gets or loses. Returns how many really change. That the role exists, or is
+/// Stages permissions that the role gets or loses. Returns those that really change. That the role exists, or is
 /// created in the same batch, is for the caller to see to.
 pub(crate) fn stage_grants(
     store: &dyn Store,
@@ -97,22 +97,28 @@ pub(crate) fn stage_grants(
     role: RoleId,
     permissions: &[Permission],
     grant: bool,
-) -> Result<usize> {
+) -> Result<PermissionSet> {
     let mut by_chunk: BTreeMap<u32, BTreeSet<Permission>> = BTreeMap::new();
     for permission in permissions {
         if permission.bit() >= Permission::LIMIT {
+            // Nobody can have it, so there is nothing to take away.
+            if !grant {
+                continue;
+            }
             return Err(Error::not_found("permission", permission));
         }
         by_chunk.entry(permission.bit() / GrantChunk::BITS).or_default().insert(*permission);
     }
-    let mut changed = 0;
+    let mut changed = PermissionSet::new();
     for (chunk, permissions) in by_chunk {
         let old = store::read::<GrantChunk>(store, &(role, chunk))?;
         let words = old.as_ref().map(|old| old.record.words.clone()).unwrap_or_default();
         let mut set = PermissionSet::from_words(words);
         for permission in permissions {
             let within = Permission::from_bit(permission.bit() % GrantChunk::BITS);
-            changed += usize::from(if grant { set.insert(within) } else { set.remove(within) });
+            if if grant { set.insert(within) } else { set.remove(within) } {
+                changed.insert(permission);
+            }
         }
         let new = GrantChunk { role, chunk, words: set.words().to_vec() };
         match old {

@@ -10,8 +10,13 @@ use serde::de::DeserializeOwned;
 /// below that and keeps a row within a page.
 pub(crate) const MAX_VALUE: usize = 4096;
 
-const CONFIG: Configuration<LittleEndian, Varint, Limit<MAX_VALUE>> =
-    bincode::config::standard().with_limit::<MAX_VALUE>();
+/// What a decoder may claim of memory before it has read that much. bincode counts eight bytes for every length and
+/// more for an integer than it takes encoded, so this is above anything that [`MAX_VALUE`] bytes can really hold, and
+/// small enough that lengths which lie allocate nothing to speak of.
+const MAX_CLAIM: usize = 16 * MAX_VALUE;
+
+const CONFIG: Configuration<LittleEndian, Varint, Limit<MAX_CLAIM>> =
+    bincode::config::standard().with_limit::<MAX_CLAIM>();
 
 /// The bytes of a record.
 pub(crate) fn encode<R: Record>(record: &R) -> Result<Vec<u8>> {

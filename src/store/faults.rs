@@ -8,6 +8,10 @@ use std::sync::Arc;
 /// Where a storage operation can be made to fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[cfg_attr(
+    not(any(feature = "sled", feature = "testing")),
+    expect(dead_code, reason = "points of the sled backend")
+)]
 pub enum FaultPoint {
     /// The write of a journal entry: half of it reaches the file.
     JournalWrite,
@@ -25,6 +29,7 @@ pub enum FaultPoint {
 #[derive(Clone, Default)]
 pub struct Faults(Arc<Mutex<Vec<(FaultPoint, u64)>>>);
 
+#[cfg(feature = "testing")]
 impl Faults {
     /// A plan in which nothing fails yet.
     #[must_use]
@@ -43,7 +48,9 @@ impl Faults {
     pub fn pending(&self) -> bool {
         !self.0.lock().is_empty()
     }
+}
 
+impl Faults {
     /// Counts one hit of a point, and fails if it is the one that was planned.
     pub(crate) fn hit(&self, point: FaultPoint) -> io::Result<()> {
         let mut plan = self.0.lock();

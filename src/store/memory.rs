@@ -32,9 +32,11 @@ pub(crate) struct MemoryStore {
 }
 
 impl MemoryStore {
-    /// A store whose commits fail where the plan says so.
-    pub(crate) fn with_faults(faults: Faults) -> Self {
-        Self { faults, ..Self::default() }
+    /// An empty store of these tables, whose commits fail where the plan says so.
+    pub(crate) fn new(tables: &[Table], faults: Faults) -> Self {
+        let store = Self { faults, ..Self::default() };
+        store.state.write().tables = tables.iter().map(|table| (*table, Rows::default())).collect();
+        store
     }
 
     fn running(&self) -> Result<()> {

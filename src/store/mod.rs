@@ -8,6 +8,7 @@ mod batch;
 mod codec;
 #[cfg(test)]
 mod conformance;
+#[cfg_attr(not(feature = "testing"), expect(unreachable_pub, reason = "public in the module `testing` only"))]
 mod faults;
 mod log;
 mod memory;
@@ -24,7 +25,10 @@ pub(crate) use memory::MemoryStore;
 pub(crate) use sled::{SledOptions, SledStore};
 pub(crate) use table::{Index, Kind, Record, Stored, find, index_prefix, page, page_by, read};
 
+#[cfg(feature = "testing")]
 pub use faults::{FaultPoint, Faults};
+#[cfg(not(feature = "testing"))]
+pub(crate) use faults::{FaultPoint, Faults};
 
 use crate::error::{Error, Result};
 use crate::id::Stamp;

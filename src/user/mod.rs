@@ -49,7 +49,8 @@ pub struct Status {
     pub kind: StatusKind,
     /// Why, for operators; at most 512 bytes. Never shown to who tries to log in.
     pub reason: Option<String>,
-    /// The instant from which a disabled or locked account counts as active again; `None` is for good.
+    /// The instant from which a disabled or locked account counts as active again, rounded up to a whole second;
+    /// `None` is for good.
     pub until: Option<Timestamp>,
 }
 
@@ -105,6 +106,13 @@ impl Status {
         self.kind == StatusKind::Active || self.until.is_some_and(|end| now >= end)
     }
 
+    /// The same with its end rounded up to a whole second, as checks count: so that a login and a check agree on it.
+    pub(crate) fn in_whole_seconds(&self) -> Self {
+        let until =
+            self.until.map(|end| Timestamp::from_millis(end.as_millis().div_ceil(1000).saturating_mul(1000)));
+        Self { until, ..self.clone() }
+    }
+
     pub(crate) fn check(&self) -> Result<()> {
         if let Some(reason) = &self.reason {
             text::plain("status.reason", reason, text::MAX_TEXT)?;
@@ -155,6 +163,12 @@ impl From<i64> for Value {
 impl From<&str> for Value {
     fn from(value: &str) -> Self {
         Self::Text(value.to_owned())
+    }
+}
+
+impl From<String> for Value {
+    fn from(value: String) -> Self {
+        Self::Text(value)
     }
 }
 

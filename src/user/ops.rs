@@ -51,7 +51,7 @@ pub(crate) fn stage_create(
         id,
         login: new.login.clone(),
         canonical,
-        status: new.status.clone(),
+        status: new.status.in_whole_seconds(),
         created: now,
         updated: now,
         generation: 0,
@@ -148,7 +148,7 @@ pub(crate) fn stage_status(
 ) -> Result<UserRecord> {
     status.check()?;
     let old = read_user(store, id)?;
-    let mut new = UserRecord { status: status.clone(), updated: now, ..old.record.clone() };
+    let mut new = UserRecord { status: status.in_whole_seconds(), updated: now, ..old.record.clone() };
     if !status.is_active_at(now) {
         new.generation = next_generation(&old.record)?;
     }

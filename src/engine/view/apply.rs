@@ -3,7 +3,6 @@
 use super::{SessionLine, UserState, View, ViewTime};
 use crate::assignment::{ASSIGNMENT, AssignmentRecord};
 use crate::catalog::{PERMISSION, PermissionRecord};
-use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::id::{Key, RoleId, SessionId, UserId};
 use crate::permission::Permission;
@@ -92,9 +91,8 @@ fn state_of(status: &Status) -> UserState {
     match (status.kind, status.until) {
         (StatusKind::Active, _) => UserState::Active,
         (_, None) => UserState::Refused,
-        // Rounded up: a lock must not end early.
+        // Stored in whole seconds, so that nothing is lost here.
         (_, Some(end)) => {
-            let end = Timestamp::from_millis(end.as_millis().saturating_add(999));
             match ViewTime::from(end) {
                 // Too far away to be told: never, rather than when the clock gets there.
                 ViewTime::LAST => UserState::Refused,

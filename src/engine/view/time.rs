@@ -28,6 +28,11 @@ impl ViewTime {
         self.0
     }
 
+    /// Whether sessions can be counted in such times: not before the first second, and a year before the last one.
+    pub(crate) fn can_tell(instant: Timestamp) -> bool {
+        instant.as_secs() > ORIGIN && Self::from(instant).0 < Self::LAST.0 - 366 * 86_400
+    }
+
     /// The instant at the start of this second.
     pub(crate) const fn timestamp(self) -> Timestamp {
         Timestamp::from_millis((ORIGIN + self.0 as u64) * 1000)

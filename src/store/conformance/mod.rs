@@ -29,7 +29,7 @@ struct Subject {
 fn memory() -> Subject {
     let faults = Faults::new();
     Subject {
-        store: Arc::new(MemoryStore::with_faults(faults.clone())),
+        store: Arc::new(MemoryStore::new(&TABLES, faults.clone())),
         faults,
         point: FaultPoint::MemoryCommit,
         #[cfg(feature = "sled")]
