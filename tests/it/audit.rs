@@ -115,6 +115,13 @@ const OPERATIONS: &[Operation] = {
             },
         ),
         (
+            K::PermissionUpdated,
+            |s| (S::Permission(s.read), None),
+            |s| {
+                s.gate.permissions().describe(s.read, "reads reports").unwrap();
+            },
+        ),
+        (
             K::PermissionDeleted,
             |s| (S::Permission(s.read), None),
             |s| s.gate.permissions().delete(s.read).unwrap(),

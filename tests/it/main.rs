@@ -9,6 +9,7 @@
     reason = "a test that meets what it does not expect must stop"
 )]
 
+mod attacks;
 mod audit;
 mod bad_input;
 mod directory;
