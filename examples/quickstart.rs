@@ -115,7 +115,7 @@ fn main() -> Result<()> {
     let (gate, spent) = timed(|| Portcullis::open(&path))?;
     report("open again", spent, &format!("{} users", USERS + 1));
     let who = gate.authenticate(second.token())?;
-    println!("    ada's other session is {}, may write: {}", who.session(), who.can(write));
+    println!("    ada's other token still works: {}, may write: {}", who.session(), who.can(write));
     let (verification, spent) = timed(|| gate.verify())?;
     report("verify everything", spent, &format!("{} problems", verification.problem_count));
     Ok(())
