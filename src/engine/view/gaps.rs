@@ -142,7 +142,8 @@ fn a_line_that_is_on_the_move_takes_no_time_of_last_use() {
     }
     at(Step::LineCopied, move || {
         let spots = (0..64).filter_map(|slot| view.lines.at(held.page, slot));
-        let copied: Vec<_> = spots.filter(|spot| spot.line.times.load(Ordering::Relaxed) == FROZEN).collect();
+        let copied: Vec<_> =
+            spots.filter(|spot| spot.line.deadline.load(Ordering::Relaxed) == super::lines::FROZEN).collect();
         assert!(!copied.is_empty());
         for spot in copied {
             let id = spot.line.id.load(Ordering::Relaxed);

@@ -18,11 +18,11 @@ pub(super) const DEPTHS: usize = 29;
 /// Ids that no session may have: they mark an empty line and one that was emptied in the middle of a run.
 pub(super) const EMPTY: u64 = 0;
 pub(super) const TOMBSTONE: u64 = 1;
-/// The `times` of a line that is being moved: whoever reads it asks again under the lock. Its deadline is long past,
-/// so that only a reader about to say "expired" has to look for it.
-pub(super) const FROZEN: u64 = (u32::MAX as u64) << 32;
-/// In the deadline's half of `times`: the session was seen since that was last written down. It stands in the line
-/// itself, so that being seen costs no second cache line; deadlines end in the year 2092 for it.
+/// The `deadline` of a line that is being moved: whoever reads it asks again under the lock. It is long past, so that
+/// only a reader about to say "expired" has to look for it.
+pub(super) const FROZEN: u32 = 0;
+/// In `seen`: not written down yet. It stands in the line itself, so that being seen costs no second cache line;
+/// instants end in the year 2092 for it.
 pub(super) const DIRTY: u32 = 1 << 31;
 
 /// A session as the writer puts it and as a listing gives it back.
@@ -66,20 +66,23 @@ pub(crate) struct Snapshot {
     pub(crate) seen: ViewTime,
 }
 
-/// A session in the table. All fields are written by the writer, but `times` and `grant` also by readers, with a
-/// compare-and-swap from what they had read.
+/// A session in the table. All fields are written by the writer, but `seen` and `grant` also by readers.
 ///
 /// INVARIANT: the other words belong to `id` whenever it reads the same before and after them: the writer stores a
 /// mark in `id`, then the words, then the new id.
 ///
-/// A reader's swap can only hit the line of the session that it read:
-/// - `grant`: the writer starts each line with a word of its own (`nonce | epoch 0`). If the reader's old word is such a
-///   one, no later tenant of the line has it. If it is `set | epoch`, that epoch was over when the reader began, and the
-///   reader found its session in the line after that: a later tenant was placed after the epoch's end, so that nobody
-///   can have given its line that epoch.
-/// - `times`: a later tenant may by chance have the same second of last use and the same deadline; being seen in the
-///   meantime then moves its idle deadline just as far as that of the session that really was seen. A line that is
-///   moved or rewritten is first `FROZEN`, so that no swap is lost in the move.
+/// What a reader writes may come late, when the line is another session's; it must do no harm there:
+/// - `grant` is swapped for what the reader had read, and the swap can only hit the line of that session. The writer
+///   starts each line with a word of its own (`nonce | epoch 0`). If the reader's old word is such a one, no later
+///   tenant of the line has it. If it is `set | epoch`, that epoch was over when the reader began, and the reader found
+///   its session in the line after that: a later tenant was placed after the epoch's end, so that nobody can have given
+///   its line that epoch.
+/// - `seen` is simply stored: a swap would have to wait until the line has come from memory, at a million sessions a
+///   third of an authentication. Nothing else is in the word, and a reader stores a time that is past, so that a late
+///   store can make a tenant's idle limit run out early, never late; the tenant's next use mends it. A line that is
+///   moved is first `FROZEN`; a reader looks for that after its store, and the writer looks for a later time once more
+///   after the move, so that a use is lost only if the store is still on its way when both have looked. The idle limit
+///   then runs from the use before.
 ///
 /// That one session leaves a line and comes back to it while a reader is between its two loads of `id` would take two
 /// rounds through the list of free pages; its digest and user would still be its own.
@@ -88,8 +91,9 @@ pub(crate) struct Snapshot {
 pub(super) struct Line {
     pub(super) id: AtomicU64,
     pub(super) digest: [AtomicU64; 4],
-    /// `seen (32) | DIRTY (1) | deadline (31)`.
-    pub(super) times: AtomicU64,
+    /// `DIRTY (1) | time of last use (31)`.
+    pub(super) seen: AtomicU32,
+    pub(super) deadline: AtomicU32,
     /// `set number (32) | epoch (32)`: the user was let in with this set when the epoch began; or `nonce | 0`.
     pub(super) grant: AtomicU64,
     /// `user (32) | idle timeout (32)`.
@@ -99,16 +103,18 @@ pub(super) struct Line {
 /// What a check needs of a line; good if [`Line::still`] holds afterwards.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Facts {
-    pub(super) times: u64,
-    pub(super) grant: u64,
-    pub(super) who: u64,
+    seen: u32,
+    deadline: u32,
+    grant: u64,
+    who: u64,
 }
 
 impl Facts {
     #[inline]
     pub(super) const fn live(self, now: ViewTime) -> bool {
-        let (deadline, idle) = (self.deadline().secs(), self.who as u32);
-        now.secs() < deadline && (idle == 0 || (now.secs() as u64) < self.seen().secs() as u64 + idle as u64)
+        let idle = self.who as u32;
+        now.secs() < self.deadline
+            && (idle == 0 || (now.secs() as u64) < self.seen().secs() as u64 + idle as u64)
     }
 
     #[inline]
@@ -122,11 +128,11 @@ impl Facts {
     }
 
     pub(super) const fn seen(self) -> ViewTime {
-        ViewTime::from_secs((self.times >> 32) as u32)
+        time_of(self.seen)
     }
 
-    pub(super) const fn deadline(self) -> ViewTime {
-        ViewTime::from_secs(self.times as u32 & !DIRTY)
+    pub(super) const fn frozen(self) -> bool {
+        self.deadline == FROZEN
     }
 
     pub(super) const fn user(self) -> u32 {
@@ -134,9 +140,14 @@ impl Facts {
     }
 }
 
-/// The word of a time of last use and a deadline, never `FROZEN`.
-pub(super) fn times(seen: ViewTime, deadline: ViewTime, dirty: bool) -> u64 {
-    pair(seen.secs().min(u32::MAX - 1), deadline.secs().min(DIRTY - 1) | if dirty { DIRTY } else { 0 })
+/// The time in a word of last use.
+pub(super) const fn time_of(seen: u32) -> ViewTime {
+    ViewTime::from_secs(seen & !DIRTY)
+}
+
+/// A time as a word of last use, without the mark.
+pub(super) const fn seen_word(seen: ViewTime) -> u32 {
+    seen.secs() & !DIRTY
 }
 
 pub(super) const fn pair(high: u32, low: u32) -> u64 {
@@ -152,7 +163,8 @@ impl Line {
         }
         step(Step::IdRead);
         Some(Facts {
-            times: self.times.load(Ordering::Relaxed),
+            seen: self.seen.load(Ordering::Relaxed),
+            deadline: self.deadline.load(Ordering::Relaxed),
             grant: self.grant.load(Ordering::Acquire),
             who: self.who.load(Ordering::Relaxed),
         })
@@ -163,6 +175,13 @@ impl Line {
     pub(super) fn still(&self, id: u64) -> bool {
         fence(Ordering::Acquire);
         self.id.load(Ordering::Relaxed) == id
+    }
+
+    /// Takes over a time of last use if it is later; a mark is taken over in any case.
+    pub(super) fn merge_seen(&self, other: u32) {
+        let _ = self.seen.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |own| {
+            Some((own | other) & DIRTY | seen_word(time_of(own).max(time_of(other))))
+        });
     }
 
     /// Remembers the user's set as of an epoch, unless somebody was faster.
@@ -233,11 +252,11 @@ impl Spot<'_> {
         for (bytes, word) in digest.chunks_exact_mut(8).zip(&self.line.digest) {
             bytes.copy_from_slice(&word.load(Ordering::Relaxed).to_le_bytes());
         }
-        (self.line.still(id) && facts.times != FROZEN).then_some(Snapshot {
+        (self.line.still(id) && !facts.frozen()).then_some(Snapshot {
             handle: SessionHandle { id, page: self.number, slot: self.slot },
             digest,
             user: UserId::from_number(facts.user().into()),
-            deadline: facts.deadline(),
+            deadline: ViewTime::from_secs(facts.deadline),
             idle_timeout: facts.who as u32,
             seen: facts.seen(),
         })
@@ -247,42 +266,27 @@ impl Spot<'_> {
     /// be noted in its new place then.
     #[inline]
     pub(super) fn touch(&self, id: u64, now: ViewTime) -> bool {
-        loop {
-            let Some(facts) = self.line.facts(id) else { return false };
-            if facts.times == FROZEN || !self.line.still(id) {
-                return false;
-            }
-            if facts.seen() >= now || !facts.live(now) {
-                return true;
-            }
-            let later = times(now, facts.deadline(), true);
-            step(Step::Touch);
-            // A line that is moved is frozen first, so that the swap fails or moves along.
-            let swap = self.line.times.compare_exchange_weak(
-                facts.times,
-                later,
-                Ordering::AcqRel,
-                Ordering::Relaxed,
-            );
-            if swap.is_ok() {
-                return true;
-            }
+        let Some(facts) = self.line.facts(id).filter(|facts| !facts.frozen()) else { return false };
+        if !self.line.still(id) {
+            return false;
         }
+        if facts.seen() >= now || !facts.live(now) {
+            return true;
+        }
+        step(Step::Touch);
+        self.line.seen.store(DIRTY | seen_word(now), Ordering::Relaxed);
+        self.line.id.load(Ordering::Relaxed) == id && self.line.deadline.load(Ordering::Relaxed) != FROZEN
     }
 
     /// Takes the mark that the session was seen, and when that was. For the writer, so that the line does not move.
     pub(super) fn take_seen(&self) -> Option<(SessionId, ViewTime)> {
         let id = self.line.id.load(Ordering::Acquire);
-        loop {
-            let facts =
-                self.line.facts(id).filter(|facts| id > TOMBSTONE && facts.times as u32 & DIRTY != 0)?;
-            let taken = times(facts.seen(), facts.deadline(), false);
-            let swap =
-                self.line.times.compare_exchange(facts.times, taken, Ordering::AcqRel, Ordering::Relaxed);
-            if swap.is_ok() {
-                return Some((SessionId::from_number(id), facts.seen()));
-            }
+        if id <= TOMBSTONE || self.line.seen.load(Ordering::Relaxed) & DIRTY == 0 {
+            return None;
         }
+        // A reader that stores from here on sets the mark again.
+        let taken = self.line.seen.fetch_and(!DIRTY, Ordering::AcqRel);
+        Some((SessionId::from_number(id), time_of(taken)))
     }
 }
 

@@ -24,7 +24,7 @@ pub(crate) use users::UserState;
 use crate::error::Result;
 use crate::id::{SessionId, UserId};
 use crate::permission::{Permission, PermissionSet};
-use lines::{FROZEN, Lines, Search, Spot};
+use lines::{Lines, Search, Spot};
 use parking_lot::Mutex;
 use segmented::Segmented;
 use sets::{Ask, Sets};
@@ -262,7 +262,7 @@ impl View {
         }
         let facts = spot.line.facts(id)?;
         let generation = spot.generation().load(Ordering::Relaxed);
-        if !spot.line.still(id) || facts.times == FROZEN {
+        if !spot.line.still(id) || facts.frozen() {
             return None;
         }
         if !facts.live(now) {

@@ -1,7 +1,7 @@
 //! The writer's side of the session table: placing, removing, and moving lines to fresh pages.
 
 use super::lines::{
-    DEPTHS, DIRTY, EMPTY, FROZEN, LINES, Lines, Page, SessionLine, Spot, TOMBSTONE, index, pair, times,
+    DEPTHS, DIRTY, EMPTY, FROZEN, LINES, Lines, Page, SessionLine, Spot, TOMBSTONE, index, pair, seen_word,
 };
 use super::step::{Step, step};
 use super::time::ViewTime;
@@ -82,7 +82,8 @@ impl Pages {
         info.live += 1;
         info.empty -= u8::from(former == EMPTY);
         self.live += 1;
-        self.place(&spot, user, session, false);
+        spot.line.seen.store(0, Ordering::Relaxed);
+        self.place(&spot, user, session);
         Ok(())
     }
 
@@ -148,36 +149,34 @@ impl Pages {
         lines.pages.bytes() + entries * size_of::<AtomicU32>() + own
     }
 
-    fn update(&mut self, lines: &Lines, spot: &Spot<'_>, user: u32, mut session: SessionLine) {
-        let id = session.id.get();
+    fn update(&mut self, lines: &Lines, spot: &Spot<'_>, user: u32, session: SessionLine) {
+        let (id, line) = (session.id.get(), spot.line);
         let same = spot.read(id).is_some_and(|old| {
             (old.digest, old.user, old.generation) == (session.digest, session.user, session.generation)
         });
-        let seen = |old: u64| session.seen.max(ViewTime::from_secs((old >> 32) as u32));
-        let dirty = |old: u64| old as u32 & DIRTY != 0;
         if same {
-            spot.line.who.store(pair(user, session.idle_timeout), Ordering::Release);
-            let _ = spot.line.times.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |old| {
-                Some(times(seen(old), session.deadline, dirty(old)))
-            });
+            line.who.store(pair(user, session.idle_timeout), Ordering::Release);
+            line.deadline.store(deadline_word(&session), Ordering::Release);
+            line.merge_seen(seen_word(session.seen));
             return;
         }
         let _moving = Moving::begin(lines);
-        let old = spot.line.times.swap(FROZEN, Ordering::AcqRel);
-        session.seen = seen(old);
-        spot.line.id.store(TOMBSTONE, Ordering::Relaxed);
-        self.place(spot, user, &session, dirty(old));
+        line.deadline.store(FROZEN, Ordering::Relaxed);
+        line.id.store(TOMBSTONE, Ordering::Relaxed);
+        self.place(spot, user, &session);
     }
 
-    /// Writes a line that no reader takes for a session's at present.
-    fn place(&mut self, spot: &Spot<'_>, user: u32, session: &SessionLine, dirty: bool) {
+    /// Writes a line that no reader takes for a session's at present. The time of last use is that of the line if it
+    /// is later; a new tenant has it cleared first.
+    fn place(&mut self, spot: &Spot<'_>, user: u32, session: &SessionLine) {
         let line = spot.line;
         // A reader that meets a word of these and had read the former id finds that id gone.
         fence(Ordering::Release);
         for (word, bytes) in line.digest.iter().zip(session.digest.chunks_exact(8)) {
             word.store(u64::from_le_bytes(bytes.try_into().unwrap_or_default()), Ordering::Relaxed);
         }
-        line.times.store(times(session.seen, session.deadline, dirty), Ordering::Relaxed);
+        line.merge_seen(seen_word(session.seen));
+        line.deadline.store(deadline_word(session), Ordering::Relaxed);
         line.grant.store(self.stale_grant(), Ordering::Relaxed);
         line.who.store(pair(user, session.idle_timeout), Ordering::Relaxed);
         spot.generation().store(session.generation, Ordering::Relaxed);
@@ -224,20 +223,22 @@ impl Pages {
         let high = if split { self.fresh(lines, depth)? } else { low };
         let Some(page) = lines.pages.get(old) else { return Err(full()) };
 
+        let mut moves = Vec::with_capacity(former.live.into());
         let _moving = Moving::begin(lines);
         for slot in 0..LINES as u8 {
             let Some(from) = lines.at(old, slot) else { continue };
-            let Some(mut session) = from.read(from.line.id.load(Ordering::Relaxed)) else { continue };
+            let Some(session) = from.read(from.line.id.load(Ordering::Relaxed)) else { continue };
             let id = session.id.get();
             if id <= TOMBSTONE {
                 continue;
             }
-            let last = from.line.times.swap(FROZEN, Ordering::AcqRel);
-            session.seen = ViewTime::from_secs((last >> 32) as u32);
+            from.line.deadline.swap(FROZEN, Ordering::AcqRel);
             let target = if split && index(id, depth.into()) % 2 == 1 { high } else { low };
             if let Some(to) = first_empty(lines, target, id) {
                 let user = (from.line.who.load(Ordering::Relaxed) >> 32) as u32;
-                self.place(&to, user, &session, last as u32 & DIRTY != 0);
+                to.line.seen.store(from.line.seen.load(Ordering::Relaxed), Ordering::Relaxed);
+                self.place(&to, user, &session);
+                moves.push((from, to));
                 step(Step::LineCopied);
                 if let Some(info) = self.info.get_mut(target as usize) {
                     info.live += 1;
@@ -248,6 +249,10 @@ impl Pages {
         publish(lines, id, former.depth.into(), low, high);
         for line in &page.lines {
             line.id.store(EMPTY, Ordering::Release);
+        }
+        fence(Ordering::SeqCst);
+        for (from, to) in moves {
+            to.line.merge_seen(from.line.seen.load(Ordering::Relaxed));
         }
         if let Some(info) = self.info.get_mut(old as usize) {
             *info = FRESH;
@@ -335,6 +340,11 @@ fn publish(lines: &Lines, id: u64, depth: u32, low: u32, high: u32) {
     for (nth, entry) in entries.unwrap_or_default().iter().enumerate() {
         entry.store(if nth * 2 < span { low } else { high }, Ordering::Release);
     }
+}
+
+/// Never `FROZEN`.
+fn deadline_word(session: &SessionLine) -> u32 {
+    session.deadline.secs().clamp(FROZEN + 1, DIRTY - 1)
 }
 
 fn user_number(session: &SessionLine) -> Result<u32> {

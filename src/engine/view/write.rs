@@ -175,7 +175,7 @@ impl View {
     pub(crate) fn note_seen(&self, session: SessionId) {
         let _writer = self.writer.lock();
         if let Some(spot) = self.lines.probe(session.get()) {
-            spot.line.times.fetch_or(DIRTY.into(), Ordering::AcqRel);
+            spot.line.seen.fetch_or(DIRTY, Ordering::AcqRel);
         }
     }
 
