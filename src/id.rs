@@ -93,6 +93,24 @@ id!(
     "role"
 );
 id!(
+    /// Names a scope: a tenant, a project, a resource; never reused.
+    ScopeId,
+    u32,
+    "scope"
+);
+
+impl ScopeId {
+    /// The global scope, which all others lie in.
+    pub const ROOT: Self = Self(0);
+}
+
+impl Default for ScopeId {
+    fn default() -> Self {
+        Self::ROOT
+    }
+}
+
+id!(
     /// Names a session; a random number that is safe to show and to log, unlike the session's token.
     SessionId,
     u64,
@@ -146,7 +164,7 @@ impl<A: FixedLength, B: FixedLength> FixedLength for (A, B) {
 macro_rules! fixed {
     ($($name:ty = $n:literal),*) => {$(impl FixedLength for $name { const LENGTH: usize = $n; })*};
 }
-fixed!(u8 = 1, u16 = 2, u32 = 4, u64 = 8, UserId = 8, RoleId = 4, SessionId = 8);
+fixed!(u8 = 1, u16 = 2, u32 = 4, u64 = 8, UserId = 8, RoleId = 4, ScopeId = 4, Permission = 4, SessionId = 8);
 
 #[cfg(test)]
 mod tests {

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod access;
 mod assignment;
 mod audit;
 mod catalog;
@@ -10,9 +11,11 @@ mod credential;
 mod crypto;
 mod engine;
 mod error;
+mod grant;
 mod id;
 mod permission;
 mod role;
+mod scope;
 mod secret;
 mod session;
 mod store;
@@ -21,19 +24,22 @@ pub mod testing;
 mod text;
 mod user;
 
+pub use access::DirectGrant;
 pub use assignment::Assignment;
 pub use audit::{Actor, AuditKind, AuditRecord, Outcome, Subject};
 pub use catalog::PermissionInfo;
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use crypto::{PasswordCost, Token};
 pub use engine::{
-    Audit, AuditHead, Builder, Credentials, Cursor, Decision, Login, Maintenance, Page, PageRequest,
-    Permissions, Portcullis, Principal, Roles, Sessions, Statistics, Users, Verification,
+    Access, Audit, AuditHead, Builder, Credentials, Cursor, Decision, Login, Maintenance, Page, PageRequest,
+    Permissions, Portcullis, Principal, Roles, Scopes, Sessions, Statistics, Users, Verification,
 };
 pub use error::{Denial, Error, ErrorKind, Result};
-pub use id::{ContactId, RoleId, SessionId, Stamp, UserId};
+pub use grant::{Effect, Grant};
+pub use id::{ContactId, RoleId, ScopeId, SessionId, Stamp, UserId};
 pub use permission::{Permission, PermissionSet};
 pub use role::{Role, RoleChange};
+pub use scope::Scope;
 pub use secret::{Entropy, SystemEntropy};
 pub use session::{Client, Session, SessionLimits};
 pub use user::{

@@ -62,16 +62,40 @@ kinds! {
     25 RoleInherited "role_inherited",
     /// A role no longer inherits from another one.
     26 RoleDisinherited "role_disinherited",
+    /// A role forbids permissions.
+    27 RoleDenied "role_denied",
+    /// A role no longer forbids permissions.
+    28 RoleDenialLifted "role_denial_lifted",
     /// A user was assigned a role.
     30 RoleAssigned "authz_role_assigned",
     /// A user lost a role.
     31 RoleUnassigned "authz_role_unassigned",
+    /// A role or permission was given in an emergency; the detail has the reason.
+    32 BreakGlass "authz_break_glass",
+    /// A user was given a permission without a role, or forbidden one.
+    33 AccessGranted "authz_access_granted",
+    /// A user lost a permission that was given without a role, or a denial.
+    34 AccessWithdrawn "authz_access_withdrawn",
+    /// A user was assigned a privileged role.
+    35 PrivilegedRoleAssigned "authz_privileged_role_assigned",
+    /// A user lost a privileged role.
+    36 PrivilegedRoleUnassigned "authz_privileged_role_unassigned",
+    /// Assignments and grants past their end were removed.
+    37 GrantsEnded "authz_grants_ended",
     /// A permission was defined.
     40 PermissionDefined "permission_defined",
     /// A permission was deleted.
     41 PermissionDeleted "permission_deleted",
     /// A permission's description changed.
     42 PermissionUpdated "permission_updated",
+    /// A scope was made.
+    50 ScopeCreated "scope_created",
+    /// A scope got another name.
+    51 ScopeRenamed "scope_renamed",
+    /// A scope was moved.
+    52 ScopeMoved "scope_moved",
+    /// A scope was deleted.
+    53 ScopeDeleted "scope_deleted",
 }
 
 impl From<AuditKind> for u16 {

@@ -9,7 +9,7 @@ pub(crate) use record::{
 };
 
 use crate::clock::Timestamp;
-use crate::id::{Key, RoleId, SessionId, UserId};
+use crate::id::{Key, RoleId, ScopeId, SessionId, UserId};
 use crate::permission::Permission;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -63,6 +63,8 @@ pub enum Subject {
     Permission(Permission),
     /// A session.
     Session(SessionId),
+    /// A scope.
+    Scope(ScopeId),
 }
 
 /// How it ended.
@@ -95,6 +97,7 @@ tagged_key!(Subject:
     1 = Self::Role(id) => u64::from(id.get()),
     2 = Self::Permission(permission) => u64::from(permission.bit()),
     3 = Self::Session(id) => id.get(),
+    4 = Self::Scope(id) => u64::from(id.get()),
 );
 
 impl fmt::Display for Actor {
@@ -114,6 +117,7 @@ impl fmt::Display for Subject {
             Self::Role(id) => id.fmt(f),
             Self::Permission(permission) => permission.fmt(f),
             Self::Session(id) => id.fmt(f),
+            Self::Scope(id) => id.fmt(f),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Records of the engine's own: numbers to hand out, and work that a crash must not forget.
 
-use crate::id::{RoleId, UserId};
+use crate::id::{RoleId, ScopeId, UserId};
 use crate::permission::Permission;
 use crate::store::{Index, Record, Table};
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,7 @@ pub(crate) enum Sequence {
     User,
     Role,
     Permission,
+    Scope,
 }
 
 /// The first number that nobody has reserved yet. It only rises, also when what had a number is deleted.
@@ -48,6 +49,8 @@ pub(crate) enum Leftover {
     Permission(Permission),
     /// Sessions of the user that are of an older generation than the user.
     Sessions(UserId),
+    /// All that lies in a deleted scope or was assigned there, and the roles of a deleted tenant.
+    Scope(ScopeId),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +71,7 @@ impl Record for LeftoverRecord {
             Leftover::Role(id) => (1, u64::from(id.get())),
             Leftover::Permission(permission) => (2, u64::from(permission.bit())),
             Leftover::Sessions(id) => (3, id.get()),
+            Leftover::Scope(id) => (4, u64::from(id.get())),
         };
         (what, self.mark)
     }

@@ -1,5 +1,7 @@
 //! The engine: the one write path (`write`), the one read path (`principal`, `view`), and what callers name.
 
+mod access;
+mod assignments;
 mod audit;
 mod bookkeeping;
 mod builder;
@@ -11,6 +13,7 @@ mod permissions;
 mod populate;
 mod principal;
 mod roles;
+mod scopes;
 mod sessions;
 mod sweep;
 mod timeline;
@@ -19,6 +22,7 @@ mod verify;
 mod view;
 mod write;
 
+pub use access::Access;
 pub use audit::{Audit, AuditHead};
 pub use builder::Builder;
 pub use login::{Credentials, Login};
@@ -26,6 +30,7 @@ pub use page::{Cursor, Page, PageRequest};
 pub use permissions::Permissions;
 pub use principal::{Decision, Principal};
 pub use roles::Roles;
+pub use scopes::Scopes;
 pub use sessions::Sessions;
 pub use sweep::Maintenance;
 pub use users::Users;
@@ -59,6 +64,8 @@ const TABLES: &[&[Table]] = &[
     crate::catalog::TABLES,
     crate::role::TABLES,
     crate::assignment::TABLES,
+    crate::access::TABLES,
+    crate::scope::TABLES,
     crate::session::TABLES,
     crate::audit::TABLES,
     bookkeeping::TABLES,
@@ -123,6 +130,18 @@ impl Portcullis {
         Users { gate: self }
     }
 
+    /// Scopes: tenants, projects, resources.
+    #[must_use]
+    pub fn scopes(&self) -> Scopes<'_> {
+        Scopes { gate: self }
+    }
+
+    /// Permissions given to single users without a role.
+    #[must_use]
+    pub fn access(&self) -> Access<'_> {
+        Access { gate: self }
+    }
+
     /// Roles, their hierarchy, and who holds them.
     #[must_use]
     pub fn roles(&self) -> Roles<'_> {
@@ -174,6 +193,8 @@ impl Portcullis {
             sessions: stats.sessions,
             roles: stats.roles,
             role_sets: stats.sets,
+            scopes: stats.scopes,
+            scope_bytes: stats.scope_bytes,
             user_bytes: stats.user_bytes + stats.set_bytes,
             session_bytes: stats.session_bytes,
             role_bytes: stats.policy_bytes,
@@ -203,6 +224,10 @@ pub struct Statistics {
     pub session_bytes: usize,
     /// Bytes for roles and permissions.
     pub role_bytes: usize,
+    /// Scopes.
+    pub scopes: u64,
+    /// Bytes for scopes and what is held at them.
+    pub scope_bytes: usize,
 }
 
 /// Everything that handles share.

@@ -1,10 +1,11 @@
 //! Large databases in a short time, for benches: the same records and the same commits, without audit records.
 
 use super::Portcullis;
-use crate::assignment;
+use crate::assignment::{self, AssignmentRecord};
 use crate::clock::Timestamp;
 use crate::crypto::Token;
 use crate::error::{Error, Result};
+use crate::grant::Grant;
 use crate::id::{RoleId, UserId};
 use crate::session::SessionRecord;
 use crate::store::{Batch, CommitError, MAX_OPERATIONS};
@@ -48,7 +49,9 @@ pub(crate) fn users(gate: &Portcullis, prefix: &str, count: usize, roles: &[Role
             now,
         )?;
         if let Some(role) = roles.get(number % roles.len().max(1)) {
-            assignment::stage_assign(&*engine.store, &mut filler.batch, id, *role, None, now)?;
+            let terms = Grant::new();
+            let new = AssignmentRecord { user: id, role: *role, terms, since: now, by: None };
+            assignment::stage_assign(&*engine.store, &mut filler.batch, &new)?;
         }
         ids.push(id);
         filler.commit_if_full()?;

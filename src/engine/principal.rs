@@ -5,7 +5,7 @@ use super::view::{Answer, SessionHandle, ViewTime};
 use super::{Engine, Portcullis};
 use crate::crypto::{Digest, Presented};
 use crate::error::{Denial, Error, Result};
-use crate::id::{SessionId, UserId};
+use crate::id::{ScopeId, SessionId, UserId};
 use crate::permission::{Permission, PermissionSet};
 use std::fmt;
 
@@ -73,6 +73,23 @@ impl Principal<'_> {
         engine.view.session_has_all(self.session, permissions, engine.seconds()) == Answer::Allow
     }
 
+    /// Whether the principal may do this now at a scope: through what is held there, above it, and everywhere.
+    #[must_use]
+    #[inline]
+    pub fn can_at(&self, permission: Permission, scope: ScopeId) -> bool {
+        let engine = self.gate.engine();
+        engine.view.check_session_at(self.session, permission, scope, engine.seconds()) == Answer::Allow
+    }
+
+    /// As [`can_at`](Self::can_at), telling a refusal from an outage.
+    ///
+    /// # Errors
+    /// `Stopped` after a storage failure.
+    pub fn check_at(&self, permission: Permission, scope: ScopeId) -> Result<Decision> {
+        let engine = self.gate.engine();
+        engine.decide(engine.view.check_session_at(self.session, permission, scope, engine.seconds()))
+    }
+
     /// As [`can`](Self::can), telling a refusal from an outage.
     ///
     /// # Errors
@@ -129,6 +146,17 @@ impl Portcullis {
     pub fn check(&self, user: UserId, permission: Permission) -> Result<Decision> {
         let engine = self.engine();
         engine.decide(engine.view.check_user(user, permission, engine.seconds()))
+    }
+
+    /// Whether a user holds a permission now at a scope: through what is held there, above it, and everywhere. A
+    /// denial on any of these levels decides. Nobody holds anything at a scope that does not exist.
+    ///
+    /// # Errors
+    /// `Stopped` after a storage failure.
+    #[inline]
+    pub fn check_at(&self, user: UserId, permission: Permission, scope: ScopeId) -> Result<Decision> {
+        let engine = self.engine();
+        engine.decide(engine.view.check_user_at(user, permission, scope, engine.seconds()))
     }
 
     /// As [`check`](Self::check), for several permissions at one moment.

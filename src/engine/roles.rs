@@ -5,19 +5,15 @@ use super::bookkeeping::{Leftover, Sequence};
 use super::ids::{expect_same_permissions, stage_next};
 use super::page::{Page, PageRequest};
 use super::write::{Entry, Plan};
-use crate::assignment::{self, ASSIGNMENT_BY_ROLE, Assignment, AssignmentRecord};
-use crate::audit::{Actor, AuditKind, Subject};
+use crate::audit::{AuditKind, Subject};
 use crate::catalog::PermissionRecord;
 use crate::error::{Error, Result};
-use crate::id::{Key, RoleId, UserId};
+use crate::id::{Key, RoleId, ScopeId};
 use crate::permission::{Permission, PermissionSet};
 use crate::role::{self, ROLE_BY_NAME, Role, RoleChange, RoleRecord};
-use crate::store::{self, Record, Store, Stored, Table};
+use crate::scope;
+use crate::store::{self, Record, Store, Stored};
 use crate::text;
-use crate::user::{self, UserRecord};
-
-/// Assignments that share one commit in a bulk load.
-const BULK: usize = 16;
 
 /// Creates, links and assigns roles; get it from [`Portcullis::roles`].
 ///
@@ -62,17 +58,48 @@ impl Roles<'_> {
         description: &str,
         permissions: impl IntoIterator<Item = Permission>,
     ) -> Result<RoleId> {
+        self.create_for(ScopeId::ROOT, name, description, permissions)
+    }
+
+    /// Creates a role of a tenant: its name is unique there only, and it can be assigned in that tenant only.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create); `NotFound` for a scope that does not exist, and `InvalidInput` for one that is no
+    /// tenant.
+    pub fn create_in(
+        &self,
+        tenant: ScopeId,
+        name: &str,
+        permissions: impl IntoIterator<Item = Permission>,
+    ) -> Result<RoleId> {
+        self.create_for(tenant, name, "", permissions)
+    }
+
+    fn create_for(
+        &self,
+        tenant: ScopeId,
+        name: &str,
+        description: &str,
+        permissions: impl IntoIterator<Item = Permission>,
+    ) -> Result<RoleId> {
         let permissions: Vec<Permission> = permissions.into_iter().collect();
         let (role, _) = self.gate.engine().write(self.gate.actor(), |plan| {
             check_defined(plan, &permissions)?;
+            if tenant != ScopeId::ROOT {
+                scope::expect_tree(plan.store, &mut plan.batch)?;
+                if scope::tenant_of(plan.store, tenant)? != tenant {
+                    let message = format!("{tenant} lies in a tenant; roles belong to tenants");
+                    return Err(Error::invalid("role.scope", message));
+                }
+            }
             let limit = u64::from(u32::MAX);
             let number = stage_next(plan.store, &mut plan.batch, Sequence::Role, 1, limit)?;
             let number =
                 u32::try_from(number).map_err(|_| Error::limit("role", "role numbers are used up"))?;
             let id = RoleId::from_number(number);
-            role::stage_create(plan.store, &mut plan.batch, id, name, description, plan.now)?;
-            let granted = role::stage_grants(plan.store, &mut plan.batch, id, &permissions, true)?;
-            record_grants(plan, AuditKind::RoleCreated, id, name, &granted)?;
+            role::stage_create(plan.store, &mut plan.batch, (id, tenant), name, description, plan.now)?;
+            let granted = role::stage_bits::<false>(plan.store, &mut plan.batch, id, &permissions, true)?;
+            record_bits(plan, AuditKind::RoleCreated, id, name, &granted)?;
             Ok(id)
         })?;
         Ok(role)
@@ -87,13 +114,21 @@ impl Roles<'_> {
         public(store, role::read_role(store, id)?)
     }
 
-    /// The role of that name.
+    /// The role of that name that belongs to no tenant.
     ///
     /// # Errors
     /// `InvalidInput` for what can not be a name; the storage kinds.
     pub fn find(&self, name: &str) -> Result<Option<Role>> {
+        self.find_in(ScopeId::ROOT, name)
+    }
+
+    /// The role of that name in a tenant.
+    ///
+    /// # Errors
+    /// `InvalidInput` for what can not be a name; the storage kinds.
+    pub fn find_in(&self, tenant: ScopeId, name: &str) -> Result<Option<Role>> {
         text::name("role.name", name)?;
-        let key = store::index_prefix(name);
+        let key = role::name_key(tenant, name);
         let store = &*self.gate.engine().store;
         store::find::<RoleRecord>(store, ROLE_BY_NAME, &key)?.map(|found| public(store, found)).transpose()
     }
@@ -109,14 +144,23 @@ impl Roles<'_> {
         Ok(Page::new(roles, RoleRecord::TABLE, next))
     }
 
-    /// All roles, by name.
+    /// The roles that belong to no tenant, by name.
     ///
     /// # Errors
     /// `InvalidInput` for a wrong page; the storage kinds.
     pub fn list_by_name(&self, page: &PageRequest) -> Result<Page<Role>> {
+        self.list_in(ScopeId::ROOT, page)
+    }
+
+    /// The roles of a tenant, by name.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a wrong page; the storage kinds.
+    pub fn list_in(&self, tenant: ScopeId, page: &PageRequest) -> Result<Page<Role>> {
+        let prefix = tenant.bytes();
         let store = &*self.gate.engine().store;
         let (roles, next) =
-            store::page_by::<RoleRecord>(store, ROLE_BY_NAME, &page.scan(ROLE_BY_NAME, &[])?)?;
+            store::page_by::<RoleRecord>(store, ROLE_BY_NAME, &page.scan(ROLE_BY_NAME, &prefix)?)?;
         let roles = roles.into_iter().map(|role| public(store, role)).collect::<Result<_>>()?;
         Ok(Page::new(roles, ROLE_BY_NAME, next))
     }
@@ -154,20 +198,53 @@ impl Roles<'_> {
         self.change_grants(role, &permissions, false)
     }
 
+    /// Forbids whoever holds the role these permissions, whatever else gives them: where the role is held at a scope,
+    /// there and below.
+    ///
+    /// # Errors
+    /// As [`grant`](Self::grant).
+    pub fn deny(&self, role: RoleId, permissions: impl IntoIterator<Item = Permission>) -> Result<()> {
+        let permissions: Vec<Permission> = permissions.into_iter().collect();
+        self.change_bits::<true>(role, &permissions, true)
+    }
+
+    /// Takes back what [`deny`](Self::deny) did.
+    ///
+    /// # Errors
+    /// `NotFound` for a role that does not exist; the storage kinds.
+    pub fn lift(&self, role: RoleId, permissions: impl IntoIterator<Item = Permission>) -> Result<()> {
+        let permissions: Vec<Permission> = permissions.into_iter().collect();
+        self.change_bits::<true>(role, &permissions, false)
+    }
+
     fn change_grants(&self, role: RoleId, permissions: &[Permission], grant: bool) -> Result<()> {
+        self.change_bits::<false>(role, permissions, grant)
+    }
+
+    fn change_bits<const DENY: bool>(
+        &self,
+        role: RoleId,
+        permissions: &[Permission],
+        add: bool,
+    ) -> Result<()> {
         self.gate.engine().write(self.gate.actor(), |plan| {
-            if grant {
+            if add {
                 check_defined(plan, permissions)?;
             }
             role::read_role(plan.store, role)?;
-            let changed = role::stage_grants(plan.store, &mut plan.batch, role, permissions, grant)?;
+            let changed = role::stage_bits::<DENY>(plan.store, &mut plan.batch, role, permissions, add)?;
             if changed.is_empty() {
                 plan.batch.expects.clear();
                 return Ok(());
             }
             plan.batch.expect_present::<RoleRecord>(&role);
-            let kind = if grant { AuditKind::RoleGranted } else { AuditKind::RoleRevoked };
-            record_grants(plan, kind, role, "", &changed)
+            let kind = match (DENY, add) {
+                (false, true) => AuditKind::RoleGranted,
+                (false, false) => AuditKind::RoleRevoked,
+                (true, true) => AuditKind::RoleDenied,
+                (true, false) => AuditKind::RoleDenialLifted,
+            };
+            record_bits(plan, kind, role, "", &changed)
         })?;
         Ok(())
     }
@@ -179,17 +256,29 @@ impl Roles<'_> {
     pub fn granted(&self, role: RoleId) -> Result<PermissionSet> {
         let store = &*self.gate.engine().store;
         role::read_role(store, role)?;
-        role::permissions_of(store, role)
+        role::bits_of::<false>(store, role)
     }
 
-    /// What the role grants, with what it inherits.
+    /// What the role itself denies, without what it inherits.
+    ///
+    /// # Errors
+    /// `NotFound`; the storage kinds.
+    pub fn denied(&self, role: RoleId) -> Result<PermissionSet> {
+        let store = &*self.gate.engine().store;
+        role::read_role(store, role)?;
+        role::bits_of::<true>(store, role)
+    }
+
+    /// What somebody who holds this role and no other one may do: all that it and what it inherits from grant, but what
+    /// they deny.
     ///
     /// # Errors
     /// `NotFound`; the storage kinds.
     pub fn effective(&self, role: RoleId) -> Result<PermissionSet> {
         let engine = self.gate.engine();
         role::read_role(&*engine.store, role)?;
-        Ok(engine.view.permissions_of_role(role))
+        let [granted, denied] = engine.view.permissions_of_role(role);
+        Ok(granted.iter().filter(|permission| !denied.contains(*permission)).collect())
     }
 
     /// All roles that this one inherits from, near or far, by number.
@@ -238,84 +327,6 @@ impl Roles<'_> {
         Ok(())
     }
 
-    /// Assigns a role to a user.
-    ///
-    /// # Errors
-    /// `NotFound`; `AlreadyExists` where the user holds it already; the storage kinds.
-    pub fn assign(&self, user: UserId, role: RoleId) -> Result<()> {
-        self.assign_many(role, [user])
-    }
-
-    /// Assigns a role to many users, sixteen to a commit; at the first error the groups before it stay.
-    ///
-    /// # Errors
-    /// As [`assign`](Self::assign).
-    pub fn assign_many(&self, role: RoleId, users: impl IntoIterator<Item = UserId>) -> Result<()> {
-        let mut users: Vec<UserId> = users.into_iter().collect();
-        users.sort_unstable();
-        if let Some([twice, _]) = users.array_windows().find(|[a, b]| a == b) {
-            return Err(Error::exists("user", format!("{twice} is given twice")));
-        }
-        let by = match self.gate.actor() {
-            Actor::User(id) => Some(id),
-            _ => None,
-        };
-        for group in users.chunks(BULK) {
-            self.gate.engine().write(self.gate.actor(), |plan| {
-                role::read_role(plan.store, role)?;
-                plan.batch.expect_present::<RoleRecord>(&role);
-                for user in group {
-                    user::read_user(plan.store, *user)?;
-                    plan.batch.expect_present::<UserRecord>(user);
-                    assignment::stage_assign(plan.store, &mut plan.batch, *user, role, by, plan.now)?;
-                    let entry = Entry::of(Subject::User(*user)).and(Subject::Role(role));
-                    plan.record(AuditKind::RoleAssigned, entry)?;
-                }
-                Ok(())
-            })?;
-        }
-        Ok(())
-    }
-
-    /// Takes a role from a user.
-    ///
-    /// # Errors
-    /// `NotFound` where the user does not hold it; the storage kinds.
-    pub fn unassign(&self, user: UserId, role: RoleId) -> Result<()> {
-        self.gate.engine().write(self.gate.actor(), |plan| {
-            assignment::stage_unassign(plan.store, &mut plan.batch, user, role)?;
-            plan.record(AuditKind::RoleUnassigned, Entry::of(Subject::User(user)).and(Subject::Role(role)))
-        })?;
-        Ok(())
-    }
-
-    /// The roles assigned to a user, by number.
-    ///
-    /// # Errors
-    /// `NotFound`; `InvalidInput` for a wrong page; the storage kinds.
-    pub fn of_user(&self, user: UserId, page: &PageRequest) -> Result<Page<Assignment>> {
-        let store = &*self.gate.engine().store;
-        user::read_user(store, user)?;
-        let (found, next) =
-            store::page::<AssignmentRecord>(store, &page.scan(AssignmentRecord::TABLE, &user.bytes())?)?;
-        live_assignments(store, found, AssignmentRecord::TABLE, next)
-    }
-
-    /// The users to whom a role is assigned, by number.
-    ///
-    /// # Errors
-    /// `NotFound`; `InvalidInput` for a wrong page; the storage kinds.
-    pub fn holders(&self, role: RoleId, page: &PageRequest) -> Result<Page<Assignment>> {
-        let store = &*self.gate.engine().store;
-        role::read_role(store, role)?;
-        let (found, next) = store::page_by::<AssignmentRecord>(
-            store,
-            ASSIGNMENT_BY_ROLE,
-            &page.scan(ASSIGNMENT_BY_ROLE, &role.bytes())?,
-        )?;
-        live_assignments(store, found, ASSIGNMENT_BY_ROLE, next)
-    }
-
     /// Deletes a role: nobody holds it, and no role inherits from it, from the very next check on. Roles above it are
     /// not linked to roles below it. The number is never reused.
     ///
@@ -335,7 +346,7 @@ impl Roles<'_> {
 
 /// A granted bit that is not defined would start to mean something when it is defined, so the commit expects that the
 /// catalogue is as it was read here.
-fn check_defined(plan: &mut Plan<'_>, permissions: &[Permission]) -> Result<()> {
+pub(super) fn check_defined(plan: &mut Plan<'_>, permissions: &[Permission]) -> Result<()> {
     expect_same_permissions(plan.store, &mut plan.batch)?;
     for permission in permissions {
         if store::read::<PermissionRecord>(plan.store, permission)?.is_none() {
@@ -347,7 +358,7 @@ fn check_defined(plan: &mut Plan<'_>, permissions: &[Permission]) -> Result<()> 
 
 /// Puts bits that changed into the audit log, as ranges behind a lead, over as many records as they need; some two
 /// thousand scattered ones fit, and of more the last record tells the number.
-fn record_grants(
+fn record_bits(
     plan: &mut Plan<'_>,
     kind: AuditKind,
     role: RoleId,
@@ -377,25 +388,6 @@ fn record_grants(
         detail.push_str(&if first == last { format!(" {first}") } else { format!(" {first}-{last}") });
     }
     plan.record(kind, Entry::of(Subject::Role(role)).detail(detail))
-}
-
-/// Assignments whose user and role are both there: those of a deleted one may not be swept yet.
-fn live_assignments(
-    store: &dyn Store,
-    found: Vec<Stored<AssignmentRecord>>,
-    table: Table,
-    next: Option<Vec<u8>>,
-) -> Result<Page<Assignment>> {
-    let mut items = Vec::with_capacity(found.len());
-    for assignment in found {
-        let (user, role) = assignment.record.key();
-        if store.get(RoleRecord::TABLE, &role.bytes())?.is_some()
-            && store.get(UserRecord::TABLE, &user.bytes())?.is_some()
-        {
-            items.push(assignment.record.into());
-        }
-    }
-    Ok(Page::new(items, table, next))
 }
 
 /// A role as callers see it: without parents that were deleted and are not swept out of it yet.

@@ -3,12 +3,15 @@
 use super::bookkeeping::{LEFTOVER, Leftover, LeftoverRecord};
 use super::write::Entry;
 use super::{Engine, Portcullis};
-use crate::assignment::{ASSIGNMENT_BY_ROLE, AssignmentRecord};
+use crate::access::{ACCESS_BY_END, ACCESS_BY_PERMISSION, ACCESS_BY_SCOPE, AccessRecord};
+use crate::assignment::{ASSIGNMENT_BY_END, ASSIGNMENT_BY_ROLE, ASSIGNMENT_BY_SCOPE, AssignmentRecord};
 use crate::audit::{Actor, AuditKind};
 use crate::credential::CredentialRecord;
 use crate::error::{Error, Result};
-use crate::id::{Key, RoleId, UserId};
-use crate::role::{self, GrantChunk, RoleRecord};
+use crate::id::{Key, RoleId, ScopeId, UserId};
+use crate::permission::Permission;
+use crate::role::{self, DenyChunk, GrantChunk, ROLE_BY_NAME, RoleRecord};
+use crate::scope::{SCOPE_BY_NAME, ScopeRecord};
 use crate::session::{SESSION_BY_EXPIRY, SESSION_BY_USER, SessionRecord};
 use crate::store::{self, Batch, CommitError, Record, Scan, Stored, Table};
 use crate::user::{AttributesRecord, ContactRecord, UserRecord};
@@ -26,7 +29,9 @@ pub struct Maintenance {
     pub expired_sessions: usize,
     /// Sessions whose last-seen time was written back.
     pub seen_written: usize,
-    /// Rows of deleted users, roles, permissions and ended sessions that were removed.
+    /// Assignments and direct grants past their end that were removed.
+    pub ended_grants: usize,
+    /// Rows of deleted users, roles, scopes, permissions and ended sessions that were removed.
     pub leftovers: usize,
     /// Whether there is more to do: call again.
     pub more: bool,
@@ -54,10 +59,15 @@ impl Portcullis {
         // Each part is tried even where another one fails: one row that can not be read must not keep expired sessions.
         let leftovers = engine.sweep_leftovers(budget);
         let expired = engine.sweep_expired(budget);
+        let ended = engine.sweep_ended(budget);
         let seen = engine.write_seen(budget);
         (done.leftovers, done.expired_sessions, done.seen_written) = (leftovers?, expired?, seen?);
+        done.ended_grants = ended?;
         let markers = engine.slice::<LeftoverRecord>(LEFTOVER, &[], 1)?;
-        done.more = !markers.is_empty() || done.expired_sessions >= budget || done.seen_written >= budget;
+        done.more = !markers.is_empty()
+            || done.expired_sessions >= budget
+            || done.ended_grants >= budget
+            || done.seen_written >= budget;
         Ok(done)
     }
 }
@@ -99,16 +109,8 @@ impl Engine {
                 Leftover::User(user) => self.rows_of_user(user)?,
                 Leftover::Role(role) => self.rows_of_role(role)?,
                 Leftover::Sessions(user) => self.ended_sessions(user)?,
-                Leftover::Permission(permission) => {
-                    let mut batch = Batch::new();
-                    self.each::<GrantChunk>(|chunk| {
-                        if batch.operations() < BATCH * 2 {
-                            role::stage_drop_bit(&mut batch, chunk, permission)?;
-                        }
-                        Ok(())
-                    })?;
-                    batch
-                }
+                Leftover::Permission(permission) => self.rows_of_permission(permission)?,
+                Leftover::Scope(scope) => self.rows_of_scope(scope)?,
             };
             if batch.operations() == 0 {
                 return Ok((rows, true));
@@ -130,6 +132,12 @@ impl Engine {
         }
         for assignment in self.slice::<AssignmentRecord>(AssignmentRecord::TABLE, &prefix, BATCH)? {
             batch.remove(&assignment);
+        }
+        if batch.operations() > 0 {
+            return Ok(batch);
+        }
+        for grant in self.slice::<AccessRecord>(AccessRecord::TABLE, &prefix, BATCH)? {
+            batch.remove(&grant);
         }
         if batch.operations() > 0 {
             return Ok(batch);
@@ -158,6 +166,9 @@ impl Engine {
         for chunk in self.slice::<GrantChunk>(GrantChunk::TABLE, &prefix, BATCH)? {
             batch.remove(&chunk);
         }
+        for chunk in self.slice::<DenyChunk>(DenyChunk::TABLE, &prefix, BATCH)? {
+            batch.remove(&chunk);
+        }
         self.each::<RoleRecord>(|heir| {
             if heir.record.parents.contains(&role) && batch.operations() < BATCH * 3 {
                 role::stage_drop_parent(&mut batch, heir, role)?;
@@ -165,6 +176,85 @@ impl Engine {
             Ok(())
         })?;
         Ok(batch)
+    }
+
+    /// Some of what grants or denies a deleted permission.
+    fn rows_of_permission(&self, permission: Permission) -> Result<Batch> {
+        let mut batch = Batch::new();
+        for grant in self.slice::<AccessRecord>(ACCESS_BY_PERMISSION, &permission.bytes(), BATCH / 2)? {
+            batch.remove(&grant);
+        }
+        self.each::<GrantChunk>(|chunk| {
+            if batch.operations() < BATCH * 2 {
+                role::stage_drop_bit(&mut batch, chunk, permission)?;
+            }
+            Ok(())
+        })?;
+        self.each::<DenyChunk>(|chunk| {
+            if batch.operations() < BATCH * 2 {
+                role::stage_drop_bit(&mut batch, chunk, permission)?;
+            }
+            Ok(())
+        })?;
+        Ok(batch)
+    }
+
+    /// Some of what lay in a deleted scope. What lies in it further down is deleted in turn, with a marker of its own,
+    /// so that each step is small.
+    fn rows_of_scope(&self, scope: ScopeId) -> Result<Batch> {
+        let (mut batch, prefix) = (Batch::new(), scope.bytes());
+        for assignment in self.slice::<AssignmentRecord>(ASSIGNMENT_BY_SCOPE, &prefix, BATCH / 2)? {
+            batch.remove(&assignment);
+        }
+        if batch.operations() > 0 {
+            return Ok(batch);
+        }
+        for grant in self.slice::<AccessRecord>(ACCESS_BY_SCOPE, &prefix, BATCH / 2)? {
+            batch.remove(&grant);
+        }
+        if batch.operations() > 0 {
+            return Ok(batch);
+        }
+        for child in self.slice::<ScopeRecord>(SCOPE_BY_NAME, &prefix, BATCH / 2)? {
+            batch.remove(&child);
+            batch.insert(&LeftoverRecord { what: Leftover::Scope(child.record.id), mark: 0 })?;
+        }
+        for role in self.slice::<RoleRecord>(ROLE_BY_NAME, &prefix, BATCH / 2)? {
+            batch.remove(&role);
+            batch.insert(&LeftoverRecord { what: Leftover::Role(role.record.id), mark: 0 })?;
+        }
+        Ok(batch)
+    }
+
+    /// Removes assignments and direct grants whose end has come, with one audit record a batch.
+    fn sweep_ended(&self, budget: usize) -> Result<usize> {
+        let mut removed = 0;
+        while removed < budget {
+            let (count, _) = self.write(Actor::System, |plan| {
+                let scan = Scan { limit: (BATCH / 2).min(budget - removed), ..Scan::default() };
+                let (roles, _) = store::page_by::<AssignmentRecord>(plan.store, ASSIGNMENT_BY_END, &scan)?;
+                let (grants, _) = store::page_by::<AccessRecord>(plan.store, ACCESS_BY_END, &scan)?;
+                let mut count = 0;
+                for role in roles.iter().take_while(|role| role.record.terms.has_ended(plan.now)) {
+                    plan.batch.remove(role);
+                    count += 1;
+                }
+                for grant in grants.iter().take_while(|grant| grant.record.terms.has_ended(plan.now)) {
+                    plan.batch.remove(grant);
+                    count += 1;
+                }
+                if count > 0 {
+                    let entry = Entry::default().detail(format!("{count} grants past their end"));
+                    plan.record(AuditKind::GrantsEnded, entry)?;
+                }
+                Ok(count)
+            })?;
+            if count == 0 {
+                break;
+            }
+            removed += count;
+        }
+        Ok(removed)
     }
 
     /// Some sessions that are of an older generation than their user.

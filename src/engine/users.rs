@@ -258,14 +258,14 @@ impl Users<'_> {
         Ok(())
     }
 
-    /// Everything that the user's roles grant, whatever the user's status.
+    /// Everything that the user may do everywhere, through roles and without, whatever the user's status.
     ///
     /// # Errors
     /// `NotFound`; the storage kinds.
     pub fn permissions(&self, id: UserId) -> Result<PermissionSet> {
         let engine = self.gate.engine();
         user::read_user(&*engine.store, id)?;
-        Ok(engine.view.permissions_of_user(id))
+        Ok(engine.view.permissions_of_user(id, engine.seconds()))
     }
 
     /// The user's profile; empty if nothing was ever set.

@@ -1,15 +1,18 @@
 //! `verify`: the whole database against itself, and the read model against the database.
 
 use super::bookkeeping::{LeftoverRecord, SequenceRecord};
+use super::view::{Holding, Part};
 use super::{Engine, Portcullis};
+use crate::access::AccessRecord;
 use crate::assignment::AssignmentRecord;
 use crate::audit::{self, AUDIT};
 use crate::catalog::PermissionRecord;
 use crate::credential::CredentialRecord;
 use crate::error::Result;
-use crate::id::{Key, RoleId, UserId};
+use crate::id::{Key, ScopeId, UserId};
 use crate::permission::PermissionSet;
-use crate::role::{self, GrantChunk, HierarchyRecord, RoleRecord};
+use crate::role::{self, DenyChunk, GrantChunk, HierarchyRecord, RoleRecord};
+use crate::scope::{ScopeRecord, ScopeTreeRecord};
 use crate::session::SessionRecord;
 use crate::store::{self, Head, Kind, Record, Scan, Table};
 use crate::user::{AttributesRecord, ContactRecord, UserRecord};
@@ -70,7 +73,11 @@ impl Portcullis {
         engine.verify_table::<PermissionRecord>(&mut found)?;
         engine.verify_table::<RoleRecord>(&mut found)?;
         engine.verify_table::<GrantChunk>(&mut found)?;
+        engine.verify_table::<DenyChunk>(&mut found)?;
         engine.verify_table::<HierarchyRecord>(&mut found)?;
+        engine.verify_table::<ScopeRecord>(&mut found)?;
+        engine.verify_table::<ScopeTreeRecord>(&mut found)?;
+        engine.verify_table::<AccessRecord>(&mut found)?;
         engine.verify_table::<AssignmentRecord>(&mut found)?;
         engine.verify_table::<SessionRecord>(&mut found)?;
         engine.verify_table::<SequenceRecord>(&mut found)?;
@@ -185,21 +192,25 @@ impl Engine {
             Ok(())
         })?;
         self.each::<RoleRecord>(|role| {
-            own.insert(role.record.id, role::permissions_of(&*self.store, role.record.id)?);
+            let id = role.record.id;
+            own.insert(
+                id,
+                [role::bits_of::<false>(&*self.store, id)?, role::bits_of::<true>(&*self.store, id)?],
+            );
             parents.insert(role.record.id, role.record.parents.clone());
             Ok(())
         })?;
         for role in own.keys() {
-            let (mut due, mut reached, mut open) =
-                (PermissionSet::new(), BTreeSet::from([*role]), vec![*role]);
+            let mut due = [PermissionSet::new(), PermissionSet::new()];
+            let (mut reached, mut open) = (BTreeSet::from([*role]), vec![*role]);
             while let Some(next) = open.pop() {
-                let Some(granted) = own.get(&next) else { continue };
-                due.union_with(granted);
+                let Some(bits) = own.get(&next) else { continue };
+                due.iter_mut().zip(bits).for_each(|(due, bits)| due.union_with(bits));
                 open.extend(
                     parents.get(&next).into_iter().flatten().filter(|parent| reached.insert(**parent)),
                 );
             }
-            due.intersect_with(&defined);
+            due.iter_mut().for_each(|due| due.intersect_with(&defined));
             if self.view.permissions_of_role(*role) != due {
                 found.problem(format_args!("view: {role} does not grant what its records say"));
             }
@@ -214,17 +225,39 @@ impl Engine {
     /// The read model against the records: users, the roles each holds, sessions. Sweeping leaves rows behind for a
     /// moment that belong to nobody; those have no effect and are not compared.
     fn verify_view(&self, found: &mut Verification) -> Result<()> {
-        let mut roles: BTreeMap<UserId, Vec<RoleId>> = BTreeMap::new();
-        self.each::<AssignmentRecord>(|assignment| {
-            roles.entry(assignment.record.user).or_default().push(assignment.record.role);
+        let mut held: BTreeMap<(UserId, ScopeId), Vec<Part>> = BTreeMap::new();
+        self.each::<AssignmentRecord>(|row| {
+            let AssignmentRecord { user, role, terms, .. } = &row.record;
+            held.entry((*user, terms.scope)).or_default().push(Part::new(Holding::Role(*role), terms));
             Ok(())
         })?;
+        self.each::<AccessRecord>(|row| {
+            let AccessRecord { user, permission, terms, .. } = &row.record;
+            let part = Part::new(Holding::Permission(*permission), terms);
+            held.entry((*user, terms.scope)).or_default().push(part);
+            Ok(())
+        })?;
+        for ((user, scope), parts) in &held {
+            if self.view.parts_of(*user, *scope) != *parts {
+                found.problem(format_args!("view: what {user} holds at {scope} is not as the records say"));
+            }
+        }
+        let mut scopes = 0;
+        self.each::<ScopeRecord>(|_| {
+            scopes += 1;
+            Ok(())
+        })?;
+        if self.view.stats().scopes != scopes {
+            found.problem(format_args!("view: {} scopes where {scopes} are due", self.view.stats().scopes));
+        }
         let mut users = 0;
         self.each::<UserRecord>(|user| {
             users += 1;
             let id = user.record.id;
-            let held = roles.remove(&id).unwrap_or_default();
-            if !self.view.agrees_on_user(&user.record, &held) {
+            let nothing = !held.contains_key(&(id, ScopeId::ROOT));
+            if !self.view.agrees_on_user(&user.record)
+                || nothing && !self.view.parts_of(id, ScopeId::ROOT).is_empty()
+            {
                 found.problem(format_args!("view: {id} is not as its record says"));
             }
             Ok(())
@@ -287,7 +320,11 @@ pub(crate) fn decode_as_every_record(bytes: &[u8]) -> usize {
         + taken::<PermissionRecord>(bytes)
         + taken::<RoleRecord>(bytes)
         + taken::<GrantChunk>(bytes)
+        + taken::<DenyChunk>(bytes)
         + taken::<HierarchyRecord>(bytes)
+        + taken::<ScopeRecord>(bytes)
+        + taken::<ScopeTreeRecord>(bytes)
+        + taken::<AccessRecord>(bytes)
         + taken::<AssignmentRecord>(bytes)
         + taken::<SessionRecord>(bytes)
         + taken::<SequenceRecord>(bytes)

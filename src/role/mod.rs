@@ -4,13 +4,16 @@ mod ops;
 mod record;
 
 pub(crate) use ops::{
-    permissions_of, read_role, stage_change, stage_create, stage_delete, stage_drop_bit, stage_drop_parent,
-    stage_grants, stage_parent,
+    bits_of, read_role, stage_bits, stage_change, stage_create, stage_delete, stage_drop_bit,
+    stage_drop_parent, stage_parent,
 };
-pub(crate) use record::{GrantChunk, HierarchyRecord, ROLE, ROLE_BY_NAME, ROLE_GRANT, RoleRecord, TABLES};
+pub(crate) use record::{
+    CHUNK_WORDS, Chunk, DenyChunk, GrantChunk, HierarchyRecord, ROLE, ROLE_BY_NAME, ROLE_DENY, ROLE_GRANT,
+    RoleRecord, TABLES, name_key,
+};
 
 use crate::clock::Timestamp;
-use crate::id::{RoleId, Stamp};
+use crate::id::{RoleId, ScopeId, Stamp};
 
 /// Most roles that one role can inherit from directly.
 pub(crate) const MAX_PARENTS: usize = 256;
@@ -21,12 +24,18 @@ pub(crate) const MAX_PARENTS: usize = 256;
 pub struct Role {
     /// Never reused.
     pub id: RoleId,
-    /// Unique.
+    /// The tenant that it belongs to; [`ScopeId::ROOT`] for a role that can be assigned anywhere.
+    pub scope: ScopeId,
+    /// Unique within the tenant.
     pub name: String,
     /// For people; may be empty.
     pub description: String,
     /// The roles whose permissions this one holds too; at most 256, and they may have parents in turn.
     pub parents: Vec<RoleId>,
+    /// Whether the audit log marks what is done with it.
+    pub privileged: bool,
+    /// Whether it must always have a holder: the last one can not lose it.
+    pub protected: bool,
     /// When it was made.
     pub created: Timestamp,
     /// When its name, description or parents last changed.
@@ -42,6 +51,8 @@ pub struct RoleChange {
     pub(crate) expect: Option<Stamp>,
     pub(crate) name: Option<String>,
     pub(crate) description: Option<String>,
+    pub(crate) privileged: Option<bool>,
+    pub(crate) protected: Option<bool>,
 }
 
 impl RoleChange {
@@ -65,6 +76,18 @@ impl RoleChange {
     /// Describes the role anew; at most 512 bytes.
     pub fn description(mut self, description: impl Into<String>) -> Self {
         self.description = Some(description.into());
+        self
+    }
+
+    /// Marks the role as privileged, or no longer: what is done with it is audited apart.
+    pub fn privileged(mut self, privileged: bool) -> Self {
+        self.privileged = Some(privileged);
+        self
+    }
+
+    /// Protects the role, or no longer: its last active holder can not lose it.
+    pub fn protected(mut self, protected: bool) -> Self {
+        self.protected = Some(protected);
         self
     }
 }

@@ -1,10 +1,10 @@
 //! Stages changes to roles.
 
-use super::record::{GrantChunk, HierarchyRecord, ROLE_BY_NAME, RoleRecord};
+use super::record::{CHUNK_BITS, CHUNK_WORDS, Chunk, HierarchyRecord, ROLE_BY_NAME, RoleRecord, name_key};
 use super::{MAX_PARENTS, RoleChange};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::{Key, RoleId, Stamp};
+use crate::id::{Key, RoleId, ScopeId, Stamp};
 use crate::permission::{Permission, PermissionSet};
 use crate::store::{self, Batch, Scan, Store, Stored};
 use crate::text;
@@ -15,9 +15,9 @@ pub(crate) fn read_role(store: &dyn Store, id: RoleId) -> Result<Stored<RoleReco
     store::read(store, &id)?.ok_or_else(|| Error::not_found("role", id))
 }
 
-fn check_name_free(store: &dyn Store, name: &str) -> Result<()> {
+fn check_name_free(store: &dyn Store, scope: ScopeId, name: &str) -> Result<()> {
     text::name("role.name", name)?;
-    match store.get(ROLE_BY_NAME, &store::index_prefix(name))? {
+    match store.get(ROLE_BY_NAME, &name_key(scope, name))? {
         Some(_) => Err(Error::exists("role.name", format!("there is a role \"{name}\" already"))),
         None => Ok(()),
     }
@@ -27,18 +27,21 @@ fn check_name_free(store: &dyn Store, name: &str) -> Result<()> {
 pub(crate) fn stage_create(
     store: &dyn Store,
     batch: &mut Batch,
-    id: RoleId,
+    (id, scope): (RoleId, ScopeId),
     name: &str,
     description: &str,
     now: Timestamp,
 ) -> Result<()> {
-    check_name_free(store, name)?;
+    check_name_free(store, scope, name)?;
     text::plain("role.description", description, text::MAX_TEXT)?;
     batch.insert(&RoleRecord {
         id,
+        scope,
         name: name.to_owned(),
         description: description.to_owned(),
         parents: Vec::new(),
+        privileged: false,
+        protected: false,
         created: now,
         updated: now,
     })
@@ -68,7 +71,7 @@ pub(crate) fn stage_change(
     let mut new = RoleRecord { updated: now, ..old.record.clone() };
     if let Some(name) = &change.name {
         if *name != old.record.name {
-            check_name_free(store, name)?;
+            check_name_free(store, old.record.scope, name)?;
         }
         new.name.clone_from(name);
     }
@@ -76,6 +79,8 @@ pub(crate) fn stage_change(
         text::plain("role.description", description, text::MAX_TEXT)?;
         new.description.clone_from(description);
     }
+    new.privileged = change.privileged.unwrap_or(new.privileged);
+    new.protected = change.protected.unwrap_or(new.protected);
     batch.replace(&old, &new)?;
     Ok(new)
 }
@@ -89,38 +94,38 @@ pub(crate) fn stage_delete(store: &dyn Store, batch: &mut Batch, id: RoleId) -> 
     Ok(old.record)
 }
 
-/// Stages permissions that the role gets or loses. Returns those that really change. That the role exists, or is
+/// Stages permissions that the role grants or denies from now on, or no longer. Returns those that really change. That the role exists, or is
 /// created in the same batch, is for the caller to see to.
-pub(crate) fn stage_grants(
+pub(crate) fn stage_bits<const DENY: bool>(
     store: &dyn Store,
     batch: &mut Batch,
     role: RoleId,
     permissions: &[Permission],
-    grant: bool,
+    add: bool,
 ) -> Result<PermissionSet> {
     let mut by_chunk: BTreeMap<u32, BTreeSet<Permission>> = BTreeMap::new();
     for permission in permissions {
         if permission.bit() >= Permission::LIMIT {
             // Nobody can have it, so there is nothing to take away.
-            if !grant {
+            if !add {
                 continue;
             }
             return Err(Error::not_found("permission", permission));
         }
-        by_chunk.entry(permission.bit() / GrantChunk::BITS).or_default().insert(*permission);
+        by_chunk.entry(permission.bit() / CHUNK_BITS).or_default().insert(*permission);
     }
     let mut changed = PermissionSet::new();
     for (chunk, permissions) in by_chunk {
-        let old = store::read::<GrantChunk>(store, &(role, chunk))?;
+        let old = store::read::<Chunk<DENY>>(store, &(role, chunk))?;
         let words = old.as_ref().map(|old| old.record.words.clone()).unwrap_or_default();
         let mut set = PermissionSet::from_words(words);
         for permission in permissions {
-            let within = Permission::from_bit(permission.bit() % GrantChunk::BITS);
-            if if grant { set.insert(within) } else { set.remove(within) } {
+            let within = Permission::from_bit(permission.bit() % CHUNK_BITS);
+            if if add { set.insert(within) } else { set.remove(within) } {
                 changed.insert(permission);
             }
         }
-        let new = GrantChunk { role, chunk, words: set.words().to_vec() };
+        let new = Chunk::<DENY> { role, chunk, words: set.words().to_vec() };
         match old {
             Some(old) if old.record == new => {}
             Some(old) if new.words.is_empty() => batch.remove(&old),
@@ -132,13 +137,13 @@ pub(crate) fn stage_grants(
     Ok(changed)
 }
 
-/// The permissions that the role itself grants.
-pub(crate) fn permissions_of(store: &dyn Store, role: RoleId) -> Result<PermissionSet> {
+/// The permissions that the role itself grants, or denies.
+pub(crate) fn bits_of<const DENY: bool>(store: &dyn Store, role: RoleId) -> Result<PermissionSet> {
     let mut words = Vec::new();
     let prefix = role.bytes();
     let scan = Scan { prefix: &prefix, limit: usize::MAX, ..Scan::default() };
-    for chunk in store::page::<GrantChunk>(store, &scan)?.0 {
-        let start = chunk.record.chunk as usize * GrantChunk::WORDS;
+    for chunk in store::page::<Chunk<DENY>>(store, &scan)?.0 {
+        let start = chunk.record.chunk as usize * CHUNK_WORDS;
         words.resize(start, 0);
         words.extend_from_slice(&chunk.record.words);
     }
@@ -170,7 +175,13 @@ pub(crate) fn stage_parent(
                     format!("{role} has {MAX_PARENTS} parents, which is the most"),
                 ));
             }
-            read_role(store, parent)?;
+            let junior = read_role(store, parent)?.record;
+            if junior.scope != ScopeId::ROOT && junior.scope != old.record.scope {
+                return Err(Error::invalid(
+                    "parent",
+                    format!("{parent} belongs to {}, another tenant than that of {role}", junior.scope),
+                ));
+            }
             batch.expect_present::<RoleRecord>(&parent);
             if inherits(store, parent, role)? {
                 let message =
@@ -212,10 +223,14 @@ pub(crate) fn stage_drop_parent(batch: &mut Batch, old: &Stored<RoleRecord>, gon
 }
 
 /// Stages the removal of one bit from a chunk of grants.
-pub(crate) fn stage_drop_bit(batch: &mut Batch, old: &Stored<GrantChunk>, gone: Permission) -> Result<()> {
+pub(crate) fn stage_drop_bit<const DENY: bool>(
+    batch: &mut Batch,
+    old: &Stored<Chunk<DENY>>,
+    gone: Permission,
+) -> Result<()> {
     let mut set = PermissionSet::from_words(old.record.words.clone());
-    if gone.bit() / GrantChunk::BITS != old.record.chunk
-        || !set.remove(Permission::from_bit(gone.bit() % GrantChunk::BITS))
+    if gone.bit() / CHUNK_BITS != old.record.chunk
+        || !set.remove(Permission::from_bit(gone.bit() % CHUNK_BITS))
     {
         return Ok(());
     }
@@ -223,7 +238,7 @@ pub(crate) fn stage_drop_bit(batch: &mut Batch, old: &Stored<GrantChunk>, gone: 
         batch.remove(old);
         return Ok(());
     }
-    batch.replace(old, &GrantChunk { words: set.words().to_vec(), ..old.record.clone() })
+    batch.replace(old, &Chunk { words: set.words().to_vec(), ..old.record.clone() })
 }
 
 fn stage_hierarchy_edit(store: &dyn Store, batch: &mut Batch) -> Result<()> {

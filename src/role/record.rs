@@ -2,30 +2,42 @@
 
 use super::Role;
 use crate::clock::Timestamp;
-use crate::id::RoleId;
-use crate::store::{Index, Record, Stored, Table};
+use crate::id::{Key, RoleId, ScopeId};
+use crate::store::{self, Index, Record, Stored, Table};
 use serde::{Deserialize, Serialize};
 
 pub(crate) const ROLE: Table = Table::new(11, "role");
 pub(crate) const ROLE_BY_NAME: Table = Table::new(12, "role_by_name");
 pub(crate) const ROLE_GRANT: Table = Table::new(13, "role_grant");
+pub(crate) const ROLE_DENY: Table = Table::new(35, "role_deny");
 pub(crate) const HIERARCHY: Table = Table::new(14, "hierarchy");
-pub(crate) const TABLES: &[Table] = &[ROLE, ROLE_BY_NAME, ROLE_GRANT, HIERARCHY];
+pub(crate) const TABLES: &[Table] = &[ROLE, ROLE_BY_NAME, ROLE_GRANT, ROLE_DENY, HIERARCHY];
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RoleRecord {
     pub(crate) id: RoleId,
+    /// The tenant that it belongs to, or the global scope.
+    pub(crate) scope: ScopeId,
     pub(crate) name: String,
     pub(crate) description: String,
     pub(crate) parents: Vec<RoleId>,
+    pub(crate) privileged: bool,
+    pub(crate) protected: bool,
     pub(crate) created: Timestamp,
     pub(crate) updated: Timestamp,
+}
+
+/// Where a role is found by its tenant and name.
+pub(crate) fn name_key(scope: ScopeId, name: &str) -> Vec<u8> {
+    let mut key = scope.bytes();
+    key.extend(store::index_prefix(name));
+    key
 }
 
 impl Record for RoleRecord {
     const TABLE: Table = ROLE;
     const INDEXES: &'static [Index<Self>] =
-        &[Index::unique(ROLE_BY_NAME, |role, keys| keys.add_text(&role.name))];
+        &[Index::unique(ROLE_BY_NAME, |role, keys| keys.add_raw(name_key(role.scope, &role.name)))];
     type Key = RoleId;
 
     fn key(&self) -> RoleId {
@@ -35,27 +47,31 @@ impl Record for RoleRecord {
 
 impl From<Stored<RoleRecord>> for Role {
     fn from(stored: Stored<RoleRecord>) -> Self {
-        let RoleRecord { id, name, description, parents, created, updated } = stored.record;
-        Self { id, name, description, parents, created, updated, stamp: stored.version.into() }
+        let RoleRecord { id, scope, name, description, parents, privileged, protected, created, updated } =
+            stored.record;
+        let stamp = stored.version.into();
+        Self { id, scope, name, description, parents, privileged, protected, created, updated, stamp }
     }
 }
 
-/// Some of a role's granted permissions: 8,192 bits a row, so that a role of a thousand permissions is still one
-/// small row and a change to it one small batch. A chunk with no bit set has no row.
+/// Some of the permissions that a role grants, or those that it denies: 8,192 bits a row, so that a role of a thousand
+/// permissions is still one small row and a change to it one small batch. A chunk with no bit set has no row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct GrantChunk {
+pub(crate) struct Chunk<const DENY: bool> {
     pub(crate) role: RoleId,
     pub(crate) chunk: u32,
     pub(crate) words: Vec<u64>,
 }
 
-impl GrantChunk {
-    pub(crate) const WORDS: usize = 128;
-    pub(crate) const BITS: u32 = 8192;
-}
+pub(crate) type GrantChunk = Chunk<false>;
+pub(crate) type DenyChunk = Chunk<true>;
 
-impl Record for GrantChunk {
-    const TABLE: Table = ROLE_GRANT;
+/// Words and bits in a chunk.
+pub(crate) const CHUNK_WORDS: usize = 128;
+pub(crate) const CHUNK_BITS: u32 = 8192;
+
+impl<const DENY: bool> Record for Chunk<DENY> {
+    const TABLE: Table = if DENY { ROLE_DENY } else { ROLE_GRANT };
     const INDEXES: &'static [Index<Self>] = &[];
     type Key = (RoleId, u32);
 

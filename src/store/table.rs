@@ -55,6 +55,10 @@ impl IndexKeys {
         self.0.push(key.bytes());
     }
 
+    pub(crate) fn add_raw(&mut self, key: Vec<u8>) {
+        self.0.push(key);
+    }
+
     pub(crate) fn add_text(&mut self, text: &str) {
         self.0.push(index_prefix(text));
     }

@@ -11,6 +11,7 @@
 
 mod attacks;
 mod audit;
+mod audit_kinds;
 mod bad_input;
 mod directory;
 mod format;
@@ -18,6 +19,8 @@ mod login;
 mod model;
 mod races;
 mod roles;
+mod scopes;
+mod scopes_model;
 mod sessions;
 mod support;
 mod tidy;

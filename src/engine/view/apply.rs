@@ -1,19 +1,22 @@
 //! From stored rows to the view: one function, called for every row at open and for every commit after it.
 
-use super::{SessionLine, UserState, View, ViewTime};
+use super::{Holding, Part, SessionLine, UserState, View, ViewTime};
+use crate::access::{ACCESS, AccessRecord};
 use crate::assignment::{ASSIGNMENT, AssignmentRecord};
 use crate::catalog::{PERMISSION, PermissionRecord};
 use crate::error::Result;
-use crate::id::{Key, RoleId, SessionId, UserId};
+use crate::id::{Key, RoleId, ScopeId, SessionId, UserId};
 use crate::permission::Permission;
-use crate::role::{GrantChunk, ROLE, ROLE_GRANT, RoleRecord};
+use crate::role::{Chunk, DenyChunk, GrantChunk, ROLE, ROLE_DENY, ROLE_GRANT, RoleRecord};
+use crate::scope::{SCOPE, ScopeRecord};
 use crate::session::{SESSION, SessionRecord};
 use crate::store::{Change, Sink, Table, decode};
 use crate::user::{Status, StatusKind, USER, UserRecord};
 
 impl View {
     /// The tables that the view is made of; all other rows mean nothing to it.
-    pub(crate) const TABLES: &'static [Table] = &[PERMISSION, ROLE, ROLE_GRANT, USER, ASSIGNMENT, SESSION];
+    pub(crate) const TABLES: &'static [Table] =
+        &[PERMISSION, ROLE, ROLE_GRANT, ROLE_DENY, SCOPE, USER, ASSIGNMENT, ACCESS, SESSION];
 
     fn take(&self, change: &Change) -> Result<()> {
         let (key, value) = (change.key.as_slice(), change.value.as_deref());
@@ -27,12 +30,28 @@ impl View {
                 Ok(())
             }
             (ASSIGNMENT, Some(value)) => {
-                let assignment: AssignmentRecord = decode(value)?;
-                self.assign(assignment.user, assignment.role)
+                let AssignmentRecord { user, role, terms, .. } = decode(value)?;
+                self.assign(user, terms.scope, Part::new(Holding::Role(role), &terms))
             }
             (ASSIGNMENT, None) => {
-                let (user, role) = Key::read(key)?;
-                self.unassign(user, role)
+                let ((user, role), scope) = Key::read(key)?;
+                self.unassign(user, scope, Holding::Role(role))
+            }
+            (ACCESS, Some(value)) => {
+                let AccessRecord { user, permission, terms, .. } = decode(value)?;
+                self.assign(user, terms.scope, Part::new(Holding::Permission(permission), &terms))
+            }
+            (ACCESS, None) => {
+                let ((user, permission), scope) = Key::read(key)?;
+                self.unassign(user, scope, Holding::Permission(permission))
+            }
+            (SCOPE, Some(value)) => {
+                let scope: ScopeRecord = decode(value)?;
+                self.put_scope(scope.id, scope.parent)
+            }
+            (SCOPE, None) => {
+                self.remove_scope(ScopeId::read(key)?);
+                Ok(())
             }
             (SESSION, Some(value)) => self.put_session(&line_of(&decode(value)?)),
             (SESSION, None) => {
@@ -47,13 +66,11 @@ impl View {
                 self.remove_role(RoleId::read(key)?);
                 Ok(())
             }
-            (ROLE_GRANT, Some(value)) => {
-                let grant: GrantChunk = decode(value)?;
-                self.put_chunk(grant.role, grant.chunk, &grant.words)
-            }
-            (ROLE_GRANT, None) => {
+            (ROLE_GRANT, Some(value)) => self.take_chunk(&decode::<GrantChunk>(value)?),
+            (ROLE_DENY, Some(value)) => self.take_chunk(&decode::<DenyChunk>(value)?),
+            (ROLE_GRANT | ROLE_DENY, None) => {
                 let (role, chunk) = Key::read(key)?;
-                self.remove_chunk(role, chunk)
+                self.put_chunk(role, chunk, &[], change.table == ROLE_DENY)
             }
             (PERMISSION, Some(value)) => self.define(decode::<PermissionRecord>(value)?.permission),
             (PERMISSION, None) => self.undefine(Permission::read(key)?),
@@ -61,10 +78,13 @@ impl View {
         }
     }
 
-    /// Whether the view says of a user what the records say.
-    pub(crate) fn agrees_on_user(&self, user: &UserRecord, roles: &[RoleId]) -> bool {
+    fn take_chunk<const DENY: bool>(&self, chunk: &Chunk<DENY>) -> Result<()> {
+        self.put_chunk(chunk.role, chunk.chunk, &chunk.words, DENY)
+    }
+
+    /// Whether the view says of a user what the record says.
+    pub(crate) fn agrees_on_user(&self, user: &UserRecord) -> bool {
         self.user(user.id) == Some((state_of(&user.status), user.generation))
-            && self.roles_of(user.id) == roles
     }
 
     /// Whether the view says of a session what the record says; only its last-seen time may be ahead.

@@ -17,15 +17,15 @@ fn stage() -> &'static View {
 
 /// Gives the number of user 1's set to user 2, with bit 1, and the bits worked out.
 fn lend(view: &View) {
-    view.unassign(user(1), role(1)).unwrap();
-    view.assign(user(2), role(2)).unwrap();
+    view.unassign_role(user(1), role(1)).unwrap();
+    view.assign_role(user(2), role(2)).unwrap();
     assert_eq!(view.check_user(user(2), bit(1), NOW), Answer::Allow);
 }
 
 /// Gives the number back.
 fn give_back(view: &View) {
-    view.unassign(user(2), role(2)).unwrap();
-    view.assign(user(1), role(1)).unwrap();
+    view.unassign_role(user(2), role(2)).unwrap();
+    view.assign_role(user(1), role(1)).unwrap();
 }
 
 /// Moves the lines of session 99's page.
@@ -58,7 +58,7 @@ fn a_set_number_that_goes_to_another_user_and_comes_back() {
 #[test]
 fn a_line_that_another_session_moves_into_while_it_is_read() {
     let view = stage();
-    view.assign(user(2), role(2)).unwrap();
+    view.assign_role(user(2), role(2)).unwrap();
     let held = handle(view, 99);
     let tenant = session(99 + 64, 2);
     let swap = move || {
@@ -101,7 +101,7 @@ fn a_line_that_another_session_moves_into_before_it_is_written() {
 fn a_user_who_changes_before_the_line_remembers() {
     let view = stage();
     let held = handle(view, 99);
-    at(Step::Remember, || view.unassign(user(1), role(1)).unwrap());
+    at(Step::Remember, || view.unassign_role(user(1), role(1)).unwrap());
     view.check_session(held, bit(0), NOW);
     assert_eq!(view.check_session(held, bit(0), NOW), Answer::Deny);
 }
@@ -143,7 +143,7 @@ fn a_line_that_is_on_the_move_takes_no_time_of_last_use() {
     at(Step::LineCopied, move || {
         let spots = (0..64).filter_map(|slot| view.lines.at(held.page, slot));
         let copied: Vec<_> =
-            spots.filter(|spot| spot.line.deadline.load(Ordering::Relaxed) == super::lines::FROZEN).collect();
+            spots.filter(|spot| spot.line.deadline.load(Ordering::Relaxed) == lines::FROZEN).collect();
         assert!(!copied.is_empty());
         for spot in copied {
             let id = spot.line.id.load(Ordering::Relaxed);
@@ -169,10 +169,10 @@ fn a_cell_that_is_half_written_answers_nothing() {
 fn words_of_two_policies_make_no_answer() {
     let view = stage();
     let both: PermissionSet = [bit(0), bit(70)].into_iter().collect();
-    view.put_chunk(role(1), 0, &[1]).unwrap();
+    view.put_grants(role(1), 0, &[1]).unwrap();
     assert_eq!(view.user_has_all(user(1), &both, NOW), Answer::Deny);
     at(Step::WordRead, || {
-        view.put_chunk(role(1), 0, &[0, 64]).unwrap();
+        view.put_grants(role(1), 0, &[0, 64]).unwrap();
         assert_eq!(view.check_user(user(1), bit(70), NOW), Answer::Allow);
     });
     assert_eq!(view.user_has_all(user(1), &both, NOW), Answer::Deny);

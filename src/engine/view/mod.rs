@@ -9,7 +9,9 @@
 mod apply;
 mod lines;
 mod pages;
+mod part;
 mod policy;
+mod scoped;
 mod segmented;
 mod sets;
 mod step;
@@ -18,16 +20,19 @@ mod users;
 mod write;
 
 pub(crate) use lines::{SessionHandle, SessionLine, Snapshot};
+pub(crate) use part::{Holding, Part};
 pub(crate) use time::ViewTime;
 pub(crate) use users::UserState;
 
 use crate::error::Result;
-use crate::id::{SessionId, UserId};
+use crate::id::{ScopeId, SessionId, UserId};
 use crate::permission::{Permission, PermissionSet};
+use crate::scope::MAX_DEPTH;
 use lines::{Lines, Search, Spot};
 use parking_lot::Mutex;
+use scoped::{Scoped, Turn};
 use segmented::Segmented;
-use sets::{Ask, Sets};
+use sets::{Ask, Sets, Vote};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use step::{Step, step};
@@ -67,6 +72,8 @@ struct Counters {
     version: AtomicU64,
     /// Which state of the users the sets in session lines must be of.
     epoch: AtomicU32,
+    /// Guards the tree of scopes and what is held at them.
+    turn: Turn,
 }
 
 /// The policy version and the epoch of a view that was stopped: no set and no line ever has them, so that every fast
@@ -79,6 +86,7 @@ pub(crate) struct View {
     counters: Counters,
     users: Segmented<UserCell, 4096>,
     sets: Sets,
+    scoped: Scoped,
     lines: Lines,
     writer: Mutex<Writer>,
     why_stopped: OnceLock<String>,
@@ -87,9 +95,14 @@ pub(crate) struct View {
 impl View {
     pub(crate) fn new() -> Result<Self> {
         Ok(Self {
-            counters: Counters { version: AtomicU64::new(1), epoch: AtomicU32::new(1) },
+            counters: Counters {
+                version: AtomicU64::new(1),
+                epoch: AtomicU32::new(1),
+                turn: Turn::default(),
+            },
             users: Segmented::new(),
             sets: Sets::new(),
+            scoped: Scoped::new(),
             lines: Lines::new()?,
             writer: Mutex::new(Writer::new()),
             why_stopped: OnceLock::new(),
@@ -105,6 +118,21 @@ impl View {
     #[inline]
     pub(crate) fn check_user(&self, user: UserId, permission: Permission, now: ViewTime) -> Answer {
         self.ask_user(user, &Ask::One(permission), now)
+    }
+
+    /// Does the user hold the permission at the scope?
+    #[inline]
+    pub(crate) fn check_user_at(
+        &self,
+        user: UserId,
+        permission: Permission,
+        scope: ScopeId,
+        now: ViewTime,
+    ) -> Answer {
+        match scope {
+            ScopeId::ROOT => self.check_user(user, permission, now),
+            _ => self.ask_user(user, &Ask::At(permission, scope), now),
+        }
     }
 
     /// Does the user hold all of them at one moment?
@@ -143,6 +171,21 @@ impl View {
         self.ask_session(session, &Ask::One(permission), now)
     }
 
+    /// The same at a scope.
+    #[inline]
+    pub(crate) fn check_session_at(
+        &self,
+        session: SessionHandle,
+        permission: Permission,
+        scope: ScopeId,
+        now: ViewTime,
+    ) -> Answer {
+        match scope {
+            ScopeId::ROOT => self.check_session(session, permission, now),
+            _ => self.ask_session(session, &Ask::At(permission, scope), now),
+        }
+    }
+
     /// The same for several permissions at one moment.
     pub(crate) fn session_has_all(
         &self,
@@ -176,7 +219,7 @@ impl View {
         match reading.standing {
             Standing::Refused => denial(version),
             Standing::Active | Standing::Lifted
-                if let Some(held) = self.sets.holds(reading.set(), ask, version)
+                if let Some(held) = self.holds(user.get() as u32, reading.set(), ask, version, now)
                     && cell.unchanged(reading) =>
             {
                 verdict(held)
@@ -198,8 +241,9 @@ impl View {
         let reading = cell.read(now);
         match reading.standing {
             Standing::Active | Standing::Lifted => {
-                writer.refresh(&self.sets, reading.set(), version);
-                self.sets.holds(reading.set(), ask, version).map_or(Answer::Deny, verdict)
+                let number = user.get() as u32;
+                self.refresh(&mut writer, number, reading.set(), ask, version, now);
+                self.holds(number, reading.set(), ask, version, now).map_or(Answer::Deny, verdict)
             }
             Standing::Refused | Standing::Changing => Answer::Deny,
         }
@@ -214,7 +258,7 @@ impl View {
             && let Some(facts) = spot.line.facts(session.id)
             && facts.epoch() == epoch
             && facts.live(now)
-            && let Some(held) = self.sets.holds(facts.set(), ask, version)
+            && let Some(held) = self.holds(facts.user(), facts.set(), ask, version, now)
             && spot.line.still(session.id)
             // No active user changed since the line learned its set, so that the set was not given back either.
             && self.counters.epoch.load(Ordering::Relaxed) == epoch
@@ -246,7 +290,7 @@ impl View {
         }
         let Some(spot) = self.lines.probe(session.id) else { return Answer::Gone };
         if let Some(cell) = self.users.get(spot.user()) {
-            writer.refresh(&self.sets, cell.read(now).set(), version);
+            self.refresh(&mut writer, spot.user(), cell.read(now).set(), ask, version, now);
         }
         self.weigh(&spot, session.id, ask, now).unwrap_or(Answer::Deny)
     }
@@ -277,7 +321,7 @@ impl View {
         }
         // A session may be ahead of its user for a moment: the one that is kept while all others end.
         let current = generation >= cell.generation();
-        let held = if current { self.sets.holds(reading.set(), ask, version)? } else { false };
+        let held = if current { self.holds(facts.user(), reading.set(), ask, version, now)? } else { false };
         // The line was the session's before and after the cell was read: both held at one moment.
         if !cell.unchanged(reading) || !spot.line.still(id) {
             return None;
@@ -290,6 +334,69 @@ impl View {
             spot.line.remember(facts, reading.set(), epoch);
         }
         Some(verdict(held))
+    }
+
+    /// The answer of a user who holds this set at the global scope; none if some set was not worked out, or if
+    /// anything moved. Whether the user still holds the set is for the caller to check afterwards.
+    #[inline(always)]
+    fn holds(&self, user: u32, set: u32, ask: &Ask<'_>, version: u64, now: ViewTime) -> Option<bool> {
+        let Ask::At(permission, scope) = ask else { return self.sets.holds(set, ask, version, now) };
+        let turn = self.counters.turn.read()?;
+        let held = self.tally(user, set, *permission, *scope, version, now)?;
+        // The words of several sets are of one moment if neither the tree nor the policy moved.
+        (self.counters.turn.still(turn) && self.counters.version.load(Ordering::Relaxed) == version)
+            .then_some(held)
+    }
+
+    /// The votes of all levels from the scope up: a denial on any of them decides.
+    #[inline]
+    fn tally(
+        &self,
+        user: u32,
+        root: u32,
+        permission: Permission,
+        scope: ScopeId,
+        version: u64,
+        now: ViewTime,
+    ) -> Option<bool> {
+        let (table, mut level, mut allowed) = (self.scoped.table(), scope.get(), false);
+        step(Step::TreeRead);
+        for _ in 0..=MAX_DEPTH {
+            let set = match level {
+                0 => root,
+                _ => table.get(user, level),
+            };
+            // Set 0 is that of nothing, and has nothing to say.
+            match if set == 0 { Vote::Silent } else { self.sets.vote(set, permission, version, now)? } {
+                Vote::Deny => return Some(false),
+                Vote::Allow => allowed = true,
+                Vote::Silent => {}
+            }
+            if level == 0 {
+                return Some(allowed);
+            }
+            // A scope that is not there, or lies in one that is not, has nobody who may do anything.
+            let Some(parent) = self.scoped.parent(level) else { return Some(false) };
+            level = parent;
+        }
+        Some(false)
+    }
+
+    /// Works out every set that the question needs.
+    fn refresh(&self, writer: &mut Writer, user: u32, set: u32, ask: &Ask<'_>, version: u64, now: ViewTime) {
+        writer.refresh(&self.sets, set, version, now);
+        let Ask::At(_, scope) = ask else { return };
+        let (table, mut level) = (self.scoped.table(), scope.get());
+        for _ in 0..MAX_DEPTH {
+            if level == 0 {
+                return;
+            }
+            match table.get(user, level) {
+                0 => {}
+                set => writer.refresh(&self.sets, set, version, now),
+            }
+            level = self.scoped.parent(level).unwrap_or(0);
+        }
     }
 
     #[cold]

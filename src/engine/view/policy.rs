@@ -1,14 +1,48 @@
 //! The role graph: what each role grants by itself and through the roles it inherits from.
 
+use super::part::{Holding, Part};
+use super::time::ViewTime;
 use crate::error::{Error, Result};
 use crate::id::RoleId;
 use crate::permission::{Permission, PermissionSet};
-use crate::role::GrantChunk;
+use crate::role::CHUNK_WORDS;
 use std::collections::{HashMap, HashSet};
 
-/// Words of one stored chunk of a role's permissions: 8,192 bits.
-const CHUNK_WORDS: usize = GrantChunk::WORDS;
 const CHUNKS: u32 = Permission::LIMIT / 64 / CHUNK_WORDS as u32;
+
+/// Words of permissions: given, and denied.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Bits {
+    pub(super) allowed: Vec<u64>,
+    pub(super) denied: Vec<u64>,
+}
+
+impl Bits {
+    const fn is_empty(&self) -> bool {
+        self.allowed.is_empty() && self.denied.is_empty()
+    }
+
+    fn clear(&mut self) {
+        self.allowed.clear();
+        self.denied.clear();
+    }
+
+    /// Takes another one's bits in; where it is assigned as a denial, all that it gives is denied.
+    fn add(&mut self, other: &Self, denies: bool) {
+        union(if denies { &mut self.denied } else { &mut self.allowed }, &other.allowed);
+        union(&mut self.denied, &other.denied);
+    }
+
+    fn add_one(&mut self, permission: Permission, denies: bool) {
+        let words = if denies { &mut self.denied } else { &mut self.allowed };
+        if words.len() <= permission.word() {
+            words.resize(permission.word() + 1, 0);
+        }
+        if let Some(word) = words.get_mut(permission.word()) {
+            *word |= permission.mask();
+        }
+    }
+}
 
 /// A role, or a place kept for one that something names but that is not there.
 #[derive(Debug, Default)]
@@ -19,9 +53,9 @@ struct Node {
     parents: Vec<u32>,
     /// Roles that name this one as a parent.
     seniors: Vec<u32>,
-    own: Vec<u64>,
+    own: Bits,
     /// Own bits and those of all juniors, when `clean`.
-    effective: PermissionSet,
+    effective: Bits,
     clean: bool,
 }
 
@@ -64,8 +98,8 @@ impl Policy {
         self.drop_if_unused(place);
     }
 
-    /// Puts 8,192 of the role's own bits; missing words are empty.
-    pub(super) fn put_chunk(&mut self, id: RoleId, chunk: u32, words: &[u64]) -> Result<()> {
+    /// Puts 8,192 of the bits that the role itself grants, or denies; missing words are empty.
+    pub(super) fn put_chunk(&mut self, id: RoleId, chunk: u32, words: &[u64], denies: bool) -> Result<()> {
         if chunk >= CHUNKS || words.len() > CHUNK_WORDS {
             return Err(Error::limit(
                 "permission",
@@ -75,17 +109,18 @@ impl Policy {
         let place = self.place(id)?;
         let start = chunk as usize * CHUNK_WORDS;
         if let Some(node) = self.node_mut(place) {
-            if node.own.len() < start + words.len() {
-                node.own.resize(start + words.len(), 0);
+            let own = if denies { &mut node.own.denied } else { &mut node.own.allowed };
+            if own.len() < start + words.len() {
+                own.resize(start + words.len(), 0);
             }
             let padded = words.iter().copied().chain(std::iter::repeat(0));
-            for (mine, word) in node.own.iter_mut().skip(start).take(CHUNK_WORDS).zip(padded) {
+            for (mine, word) in own.iter_mut().skip(start).take(CHUNK_WORDS).zip(padded) {
                 *mine = word;
             }
-            while node.own.last() == Some(&0) {
-                node.own.pop();
+            while own.last() == Some(&0) {
+                own.pop();
             }
-            node.own.shrink_to_fit();
+            own.shrink_to_fit();
         }
         self.mark(place);
         self.drop_if_unused(place);
@@ -106,32 +141,57 @@ impl Policy {
         Ok(())
     }
 
-    /// The defined permissions of all these roles together, as words into `out`.
-    pub(super) fn union_into(&mut self, roles: &[RoleId], out: &mut Vec<u64>) {
+    /// What all these parts that hold now come to: `allowed` is defined and not denied by any of them.
+    pub(super) fn bits_into(&mut self, parts: &[Part], now: ViewTime, out: &mut Bits) {
         out.clear();
-        for role in roles {
-            let Some(&place) = self.places.get(role) else { continue };
-            if self.settle(place) {
-                let words = self.node(place).map_or(&[][..], |node| node.effective.words());
-                union(out, words);
-            } else {
-                // Damaged data: a cycle. Nothing is remembered, every question walks it again.
-                for junior in self.walk(place, |node| &node.parents) {
-                    union(out, self.node(junior).filter(|node| node.present).map_or(&[], |node| &node.own));
-                }
+        for part in parts.iter().filter(|part| part.holds_at(now)) {
+            match part.holding {
+                Holding::Role(role) => self.add_role(role, part.denies, out),
+                Holding::Permission(permission) => out.add_one(permission, part.denies),
             }
         }
-        out.truncate(self.defined.len());
-        for (word, defined) in out.iter_mut().zip(&self.defined) {
-            *word &= defined;
+        out.allowed.truncate(self.defined.len());
+        let denied = out.denied.iter().copied().chain(std::iter::repeat(0));
+        for ((word, defined), denied) in out.allowed.iter_mut().zip(&self.defined).zip(denied) {
+            *word &= defined & !denied;
         }
     }
 
-    /// The defined permissions of these roles and all their juniors.
-    pub(super) fn effective(&mut self, roles: &[RoleId]) -> PermissionSet {
-        let mut words = Vec::new();
-        self.union_into(roles, &mut words);
-        PermissionSet::from_words(words)
+    fn add_role(&mut self, role: RoleId, denies: bool, out: &mut Bits) {
+        let Some(&place) = self.places.get(&role) else { return };
+        if self.settle(place) {
+            if let Some(node) = self.node(place) {
+                out.add(&node.effective, denies);
+            }
+            return;
+        }
+        // Damaged data: a cycle. Nothing is remembered, every question walks it again.
+        for junior in self.walk(place, |node| &node.parents) {
+            if let Some(node) = self.node(junior).filter(|node| node.present) {
+                out.add(&node.own, denies);
+            }
+        }
+    }
+
+    /// The permissions that these parts give now.
+    pub(super) fn effective(&mut self, parts: &[Part], now: ViewTime) -> PermissionSet {
+        let mut bits = Bits::default();
+        self.bits_into(parts, now, &mut bits);
+        PermissionSet::from_words(bits.allowed)
+    }
+
+    /// The permissions that a role gives, and those that it denies, with what it inherits.
+    pub(super) fn of_role(&mut self, role: RoleId) -> [PermissionSet; 2] {
+        let mut bits = Bits::default();
+        self.add_role(role, false, &mut bits);
+        let Bits { mut allowed, mut denied } = bits;
+        for words in [&mut allowed, &mut denied] {
+            words.truncate(self.defined.len());
+            for (word, defined) in words.iter_mut().zip(&self.defined) {
+                *word &= defined;
+            }
+        }
+        [allowed, denied].map(PermissionSet::from_words)
     }
 
     /// The roles that this one inherits from, near and far, in rising order.
@@ -149,7 +209,8 @@ impl Policy {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        let words = |node: &Node| node.own.capacity() + node.effective.words().len();
+        let of = |bits: &Bits| bits.allowed.capacity() + bits.denied.capacity();
+        let words = |node: &Node| of(&node.own) + of(&node.effective);
         let edges = |node: &Node| node.parents.capacity() + node.seniors.capacity();
         let lists: usize = self.nodes.iter().map(|node| 8 * words(node) + 4 * edges(node)).sum();
         lists + self.nodes.capacity() * size_of::<Node>() + self.places.capacity() * 8 / 7 * 9
@@ -210,20 +271,21 @@ impl Policy {
     /// Works out a node whose parents are all clean.
     fn combine(&mut self, place: u32) {
         let Some(node) = self.node_mut(place) else { return };
-        let mut words = Vec::new();
+        let mut bits = Bits::default();
         if node.present {
-            words.clone_from(&node.own);
+            bits.clone_from(&node.own);
             let parents = std::mem::take(&mut node.parents);
-            for parent in &parents {
-                union(&mut words, self.node(*parent).map_or(&[], |parent| parent.effective.words()));
+            for parent in parents.iter().filter_map(|parent| self.node(*parent)) {
+                bits.add(&parent.effective, false);
             }
             if let Some(node) = self.node_mut(place) {
                 node.parents = parents;
             }
         }
-        words.shrink_to_fit();
+        bits.allowed.shrink_to_fit();
+        bits.denied.shrink_to_fit();
         if let Some(node) = self.node_mut(place) {
-            node.effective = PermissionSet::from_words(words);
+            node.effective = bits;
             node.clean = true;
         }
     }
@@ -235,7 +297,7 @@ impl Policy {
             if let Some(node) = self.nodes.get_mut(place as usize)
                 && std::mem::take(&mut node.clean)
             {
-                node.effective = PermissionSet::new();
+                node.effective = Bits::default();
                 todo.extend_from_slice(&node.seniors);
             }
         }

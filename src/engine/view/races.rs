@@ -16,15 +16,15 @@ pub(super) fn scene() -> View {
     for r in 1..=4 {
         view.put_role(role(r), &[]).unwrap();
     }
-    view.put_chunk(role(1), 0, &[1, 64]).unwrap();
-    view.put_chunk(role(2), 0, &[2]).unwrap();
+    view.put_grants(role(1), 0, &[1, 64]).unwrap();
+    view.put_grants(role(2), 0, &[2]).unwrap();
     for n in [0, 1, 70] {
         view.define(bit(n)).unwrap();
     }
     for n in 1..=8 {
         view.put_user(user(n), UserState::Active, 0).unwrap();
     }
-    view.assign(user(1), role(1)).unwrap();
+    view.assign_role(user(1), role(1)).unwrap();
     view.put_session(&session(99, 1)).unwrap();
     view
 }
@@ -63,7 +63,11 @@ impl Churn {
         }
         let draw = self.mix.next();
         let (of, r) = (user(2 + draw % 7), role(2 + (draw >> 8) as u32 % 3));
-        if draw >> 20 & 1 == 0 { view.assign(of, r).unwrap() } else { view.unassign(of, r).unwrap() }
+        if draw >> 20 & 1 == 0 {
+            view.assign_role(of, r).unwrap()
+        } else {
+            view.unassign_role(of, r).unwrap()
+        }
     }
 }
 
@@ -143,7 +147,10 @@ fn a_revoked_session_is_dead_when_the_call_returns() {
 
 #[test]
 fn a_taken_role_is_gone_when_the_call_returns() {
-    alternate(|view| view.assign(user(1), role(1)).unwrap(), |view| view.unassign(user(1), role(1)).unwrap());
+    alternate(
+        |view| view.assign_role(user(1), role(1)).unwrap(),
+        |view| view.unassign_role(user(1), role(1)).unwrap(),
+    );
 }
 
 #[test]
@@ -169,12 +176,12 @@ fn a_new_generation_ends_all_sessions_when_the_call_returns() {
 #[test]
 fn a_changed_policy_counts_when_the_call_returns() {
     alternate(
-        |view| view.put_chunk(role(1), 0, &[1, 64]).unwrap(),
-        |view| view.remove_chunk(role(1), 0).unwrap(),
+        |view| view.put_grants(role(1), 0, &[1, 64]).unwrap(),
+        |view| view.remove_grants(role(1), 0).unwrap(),
     );
     alternate(
-        |view| view.put_chunk(role(1), 0, &[1, 64]).unwrap(),
-        |view| view.put_chunk(role(1), 0, &[1]).unwrap(),
+        |view| view.put_grants(role(1), 0, &[1, 64]).unwrap(),
+        |view| view.put_grants(role(1), 0, &[1]).unwrap(),
     );
     alternate(|view| view.put_role(role(1), &[]).unwrap(), |view| view.remove_role(role(1)));
     alternate(|view| view.define(bit(0)).unwrap(), |view| view.undefine(bit(0)).unwrap());
@@ -201,11 +208,11 @@ fn a_number_that_is_used_again_lends_nobody_its_permissions() {
         for round in 0..20_000u64 {
             // User 1 and user 2 pass the same numbers between them; only user 2's sets have bit 1.
             let other = user(2 + round % 3);
-            view.assign(user(1), role(3)).unwrap();
-            view.assign(other, role(2)).unwrap();
+            view.assign_role(user(1), role(3)).unwrap();
+            view.assign_role(other, role(2)).unwrap();
             view.check_user(other, bit(1), NOW);
-            view.unassign(user(1), role(3)).unwrap();
-            view.unassign(other, role(2)).unwrap();
+            view.unassign_role(user(1), role(3)).unwrap();
+            view.unassign_role(other, role(2)).unwrap();
         }
     });
 }

@@ -1,24 +1,27 @@
-//! Interned role sets: many users share few, so that the permission bits of all of them stay in the cache.
+//! Interned sets of what users hold: many users share few, so that the bits of all of them stay in the cache.
 
-use super::policy::Policy;
+use super::lines::pair;
+use super::part::{self, Part};
+use super::policy::{Bits, Policy};
 use super::segmented::Segmented;
 use super::step::{Step, step};
+use super::time::ViewTime;
 use crate::error::{Error, Result};
-use crate::id::RoleId;
+use crate::id::ScopeId;
 use crate::permission::{Permission, PermissionSet};
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::sync::{Arc, OnceLock};
 
-/// Words in the entry itself: with the version and the pointer they fill one cache line.
-const NEAR: usize = 5;
+/// Words in the entry itself: with the version and the window they fill one cache line.
+const NEAR: usize = 6;
 /// The tiers of a wider set end at 16, 64, .. 16,384 words, the last one at [`Permission::LIMIT`].
 const FAR_FIRST: usize = 16;
 const FAR_TIERS: usize = 6;
 const _: () = assert!(FAR_FIRST << (2 * (FAR_TIERS - 1)) == Permission::LIMIT as usize / 64);
 
-/// The version of a set whose bits nobody has worked out.
-pub(super) const NO_VERSION: u64 = 0;
+/// The stamp of a set whose bits nobody has worked out.
+const NO_STAMP: u64 = 0;
 
 /// What is asked of a set of permissions.
 #[derive(Clone, Copy, Debug)]
@@ -27,69 +30,116 @@ pub(super) enum Ask<'a> {
     Held,
     One(Permission),
     All(&'a PermissionSet),
+    /// One at a scope below the global one.
+    At(Permission, ScopeId),
+}
+
+/// What one set says of a permission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Vote {
+    Allow,
+    Silent,
+    /// Whatever other sets say.
+    Deny,
 }
 
 /// All words up to the tier's end; absent for as long as they are empty.
 type Tier = OnceLock<Box<[AtomicU64]>>;
 
-/// The permission bits of one role set, as they are under the policy of `version`.
-// INVARIANT: `version` is stored after the words that belong to it and is `NO_VERSION` while they change.
+/// Words of any number, in tiers of which only those are allocated that were ever needed.
 #[derive(Debug, Default)]
-#[repr(C, align(64))]
-pub(super) struct Entry {
-    version: AtomicU64,
-    near: [AtomicU64; NEAR],
-    far: OnceLock<Box<[Tier; FAR_TIERS]>>,
-}
+struct Wide(OnceLock<Box<[Tier; FAR_TIERS]>>);
 
-impl Entry {
-    #[inline]
+impl Wide {
     fn word(&self, index: usize) -> u64 {
-        match self.near.get(index) {
-            Some(word) => word.load(Ordering::Acquire),
-            None => self.far_word(index),
+        self.cell(index).map_or(0, |word| word.load(Ordering::Acquire))
+    }
+
+    fn cell(&self, index: usize) -> Option<&AtomicU64> {
+        self.0.get()?.get(far_tier(index))?.get()?.get(index)
+    }
+
+    fn store(&self, words: &[u64]) {
+        let tiers = self.0.get_or_init(Box::default);
+        let mut start = 0;
+        for (end, tier) in (0..).map(|n| FAR_FIRST << (2 * n)).zip(tiers.iter()) {
+            let span = words.get(start..words.len().min(end)).unwrap_or_default();
+            if tier.get().is_some() || span.iter().any(|word| *word != 0) {
+                let cells = tier.get_or_init(|| (0..end).map(|_| AtomicU64::new(0)).collect());
+                let padded = span.iter().copied().chain(std::iter::repeat(0));
+                for (cell, word) in cells.iter().skip(start).zip(padded) {
+                    cell.store(word, Ordering::Release);
+                }
+            }
+            start = end;
         }
     }
 
-    fn far_word(&self, index: usize) -> u64 {
-        self.far_cell(index).map_or(0, |word| word.load(Ordering::Acquire))
+    fn bytes(&self) -> usize {
+        self.0.get().map_or(0, |tiers| {
+            let cells: usize = tiers.iter().filter_map(OnceLock::get).map(|cells| cells.len()).sum();
+            size_of_val(&**tiers) + cells * size_of::<AtomicU64>()
+        })
+    }
+}
+
+/// The permission bits of one set of parts, as they are under a policy version and for a span of time.
+// INVARIANT: `stamp` is stored after the words that belong to it and is `NO_STAMP` while they change.
+#[derive(Debug, Default)]
+#[repr(C, align(64))]
+pub(super) struct Entry {
+    /// `policy version (63) | denies anything (1)`.
+    stamp: AtomicU64,
+    /// `first second (32) | second after the last (32)`.
+    window: AtomicU64,
+    /// What is allowed and not denied by the set itself.
+    near: [AtomicU64; NEAR],
+}
+
+/// A guard over one reading of an entry.
+#[derive(Clone, Copy)]
+struct Reading {
+    stamp: u64,
+    window: u64,
+}
+
+impl Reading {
+    const fn denies(self) -> bool {
+        self.stamp & 1 == 1
+    }
+}
+
+impl Entry {
+    /// None if the bits are of another policy version or another time.
+    #[inline]
+    fn begin(&self, version: u64, now: ViewTime) -> Option<Reading> {
+        let stamp = self.stamp.load(Ordering::Acquire);
+        let window = self.window.load(Ordering::Relaxed);
+        let (first, end) = ((window >> 32) as u32, window as u32);
+        (stamp >> 1 == version && first <= now.secs() && now.secs() < end)
+            .then_some(Reading { stamp, window })
     }
 
-    fn far_cell(&self, index: usize) -> Option<&AtomicU64> {
-        self.far.get()?.get(far_tier(index))?.get()?.get(index)
+    /// True if the words that were read since are all of that reading. A later version of one word alone is as good: it
+    /// took effect while this ran.
+    #[inline]
+    fn still(&self, reading: Reading) -> bool {
+        fence(Ordering::Acquire);
+        self.stamp.load(Ordering::Relaxed) == reading.stamp
+            && self.window.load(Ordering::Relaxed) == reading.window
     }
 
-    /// Stores the bits of a policy version; for the writer, who is alone.
-    fn store(&self, words: &[u64], version: u64) {
-        self.version.store(NO_VERSION, Ordering::Relaxed);
+    /// Stores the near bits of a policy version and a span of time; for the writer, who is alone.
+    fn store(&self, words: &[u64], stamp: u64, window: (u32, u32), far: impl FnOnce()) {
+        self.stamp.store(NO_STAMP, Ordering::Relaxed);
         fence(Ordering::Release);
         let mut rest = words.iter().copied();
         for cell in &self.near {
             cell.store(rest.next().unwrap_or(0), Ordering::Release);
         }
-        if words.len() > NEAR || self.far.get().is_some() {
-            let tiers = self.far.get_or_init(Box::default);
-            let mut start = NEAR;
-            for (end, tier) in (0..).map(|n| FAR_FIRST << (2 * n)).zip(tiers.iter()) {
-                let span = words.get(start..words.len().min(end)).unwrap_or_default();
-                if tier.get().is_some() || span.iter().any(|word| *word != 0) {
-                    let cells = tier.get_or_init(|| (0..end).map(|_| AtomicU64::new(0)).collect());
-                    let padded = span.iter().copied().chain(std::iter::repeat(0));
-                    for (cell, word) in cells.iter().skip(start).zip(padded) {
-                        cell.store(word, Ordering::Release);
-                    }
-                }
-                start = end;
-            }
-        }
-        self.version.store(version, Ordering::Release);
-    }
-
-    fn far_bytes(&self) -> usize {
-        self.far.get().map_or(0, |tiers| {
-            let cells: usize = tiers.iter().filter_map(OnceLock::get).map(|cells| cells.len()).sum();
-            size_of_val(&**tiers) + cells * size_of::<AtomicU64>()
-        })
+        far();
+        self.window.store(pair(window.0, window.1), Ordering::Relaxed);
+        self.stamp.store(stamp, Ordering::Release);
     }
 }
 
@@ -98,89 +148,116 @@ fn far_tier(index: usize) -> usize {
     (0..FAR_TIERS).filter(|tier| index >= FAR_FIRST << (2 * tier)).count()
 }
 
-/// The readers' side: entries by number. Number 0 is the set of no roles.
+/// The readers' side: entries by number. Number 0 is the set of nothing.
 #[derive(Debug)]
 pub(super) struct Sets {
     entries: Segmented<Entry, 256>,
+    /// What of the allowed does not fit into the entry.
+    far: Segmented<Wide, 256>,
+    /// What is denied, for questions that several sets answer together.
+    denied: Segmented<Wide, 256>,
 }
 
 impl Sets {
     pub(super) fn new() -> Self {
-        Self { entries: Segmented::new() }
+        Self { entries: Segmented::new(), far: Segmented::new(), denied: Segmented::new() }
     }
 
-    /// The answer under the policy of that version; none if the set's bits are of another one.
+    #[inline]
+    fn word(&self, set: u32, entry: &Entry, index: usize) -> u64 {
+        match entry.near.get(index) {
+            Some(word) => word.load(Ordering::Acquire),
+            None => self.far.get(set).map_or(0, |far| far.word(index)),
+        }
+    }
+
+    /// The answer under the policy of that version at that time; none if the set's bits are of another one.
     ///
     /// A set's number may be given to other roles while this runs: the caller checks afterwards that the holder it
     /// got the number from still has it. The loads here are acquiring, so that this check sees the change.
     // Always, so that the kind of question is settled when this is compiled.
     #[inline(always)]
-    pub(super) fn holds(&self, set: u32, ask: &Ask<'_>, version: u64) -> Option<bool> {
+    pub(super) fn holds(&self, set: u32, ask: &Ask<'_>, version: u64, now: ViewTime) -> Option<bool> {
         step(Step::CellRead);
-        let held = self.read(set, ask, version);
+        let held = self.read(set, ask, version, now);
         step(Step::SetRead);
         held
     }
 
     #[inline(always)]
-    fn read(&self, set: u32, ask: &Ask<'_>, version: u64) -> Option<bool> {
+    fn read(&self, set: u32, ask: &Ask<'_>, version: u64, now: ViewTime) -> Option<bool> {
         match ask {
             Ask::Held => Some(true),
-            Ask::One(permission) => {
+            Ask::One(permission) | Ask::At(permission, _) => {
                 let entry = self.entries.get(set)?;
-                // The word may already be of a later version, which is as good: it took effect while this ran.
-                (entry.version.load(Ordering::Acquire) == version)
-                    .then(|| entry.word(permission.word()) & permission.mask() != 0)
+                entry.begin(version, now)?;
+                Some(self.word(set, entry, permission.word()) & permission.mask() != 0)
             }
             Ask::All(wanted) => {
                 let entry = self.entries.get(set)?;
-                if entry.version.load(Ordering::Acquire) != version {
-                    return None;
-                }
+                let reading = entry.begin(version, now)?;
                 let mut pairs = wanted.words().iter().enumerate();
                 let held = pairs.all(|(index, word)| {
-                    let held = entry.word(index) & word == *word;
+                    let held = self.word(set, entry, index) & word == *word;
                     step(Step::WordRead);
                     held
                 });
                 // Words of two versions make no answer.
-                fence(Ordering::Acquire);
-                (entry.version.load(Ordering::Relaxed) == version).then_some(held)
+                entry.still(reading).then_some(held)
             }
         }
     }
 
+    /// What this set has to say where several answer together. The caller checks afterwards that the version is still
+    /// the same, and that the holder still has the number.
+    #[inline]
+    pub(super) fn vote(&self, set: u32, permission: Permission, version: u64, now: ViewTime) -> Option<Vote> {
+        let entry = self.entries.get(set)?;
+        let reading = entry.begin(version, now)?;
+        let allows = self.word(set, entry, permission.word()) & permission.mask() != 0;
+        let denies = reading.denies()
+            && self.denied.get(set).is_some_and(|wide| wide.word(permission.word()) & permission.mask() != 0);
+        entry.still(reading).then_some(match (denies, allows) {
+            (true, _) => Vote::Deny,
+            (false, true) => Vote::Allow,
+            (false, false) => Vote::Silent,
+        })
+    }
+
     pub(super) fn bytes(&self, interner: &Interner) -> usize {
-        let far = (0..=u32::MAX).map_while(|set| self.entries.get(set)).take(interner.sets.len());
-        self.entries.bytes() + far.map(Entry::far_bytes).sum::<usize>()
+        let wide = |wide: &Segmented<Wide, 256>| -> usize {
+            let numbers = (0..=u32::MAX).take(interner.sets.len());
+            wide.bytes() + numbers.filter_map(|set| wide.get(set)).map(Wide::bytes).sum::<usize>()
+        };
+        self.entries.bytes() + wide(&self.far) + wide(&self.denied)
     }
 }
 
 #[derive(Debug)]
 struct Interned {
-    roles: Arc<[RoleId]>,
+    parts: Arc<[Part]>,
     holders: u32,
 }
 
-/// The writer's side: which roles a number stands for, and how many users hold it.
+/// The writer's side: what a number stands for, and how often it is held.
 // INVARIANT: `numbers` has exactly the sets with holders, and set 0.
 #[derive(Debug)]
 pub(super) struct Interner {
     sets: Vec<Interned>,
-    numbers: HashMap<Arc<[RoleId]>, u32>,
+    numbers: HashMap<Arc<[Part]>, u32>,
     /// Used oldest first, so that a number rests before it is used again.
     free: VecDeque<u32>,
-    words: Vec<u64>,
+    bits: Bits,
 }
 
 impl Interner {
     pub(super) fn new() -> Self {
-        let none: Arc<[RoleId]> = Arc::new([]);
+        let none: Arc<[Part]> = Arc::new([]);
         Self {
-            sets: vec![Interned { roles: none.clone(), holders: 0 }],
+            sets: vec![Interned { parts: none.clone(), holders: 0 }],
             numbers: HashMap::from([(none, 0)]),
             free: VecDeque::new(),
-            words: Vec::new(),
+            bits: Bits::default(),
         }
     }
 
@@ -189,20 +266,20 @@ impl Interner {
         self.numbers.len()
     }
 
-    /// The roles of a set, in rising order.
-    pub(super) fn roles(&self, set: u32) -> &[RoleId] {
-        self.sets.get(set as usize).map_or(&[], |set| &set.roles)
+    /// The parts of a set, in rising order.
+    pub(super) fn parts(&self, set: u32) -> &[Part] {
+        self.sets.get(set as usize).map_or(&[], |set| &set.parts)
     }
 
-    /// The number for these roles (in rising order, each once), with one more holder.
-    pub(super) fn hold(&mut self, sets: &Sets, roles: &[RoleId]) -> Result<u32> {
-        if let Some(&number) = self.numbers.get(roles) {
+    /// The number for these parts (in rising order, each holding once), with one more holder.
+    pub(super) fn hold(&mut self, sets: &Sets, parts: &[Part]) -> Result<u32> {
+        if let Some(&number) = self.numbers.get(parts) {
             if let Some(set) = self.sets.get_mut(number as usize) {
                 set.holders += 1;
             }
             return Ok(number);
         }
-        let set = Interned { roles: roles.into(), holders: 1 };
+        let set = Interned { parts: parts.into(), holders: 1 };
         let number = match self.free.front() {
             Some(number) => *number,
             None => {
@@ -212,8 +289,8 @@ impl Interner {
         let entry = sets.entries.grow_to(number)?;
         self.free.pop_front();
         // The bits are worked out at the first question: a load of a million users asks none.
-        entry.version.store(NO_VERSION, Ordering::Release);
-        self.numbers.insert(set.roles.clone(), number);
+        entry.stamp.store(NO_STAMP, Ordering::Release);
+        self.numbers.insert(set.parts.clone(), number);
         match self.sets.get_mut(number as usize) {
             Some(place) => *place = set,
             None => self.sets.push(set),
@@ -229,27 +306,51 @@ impl Interner {
         let Some(set) = self.sets.get_mut(number as usize) else { return };
         set.holders = set.holders.saturating_sub(1);
         if set.holders == 0 && number != 0 {
-            self.numbers.remove(&set.roles);
-            set.roles = Arc::new([]);
+            self.numbers.remove(&set.parts);
+            set.parts = Arc::new([]);
             self.free.push_back(number);
         }
     }
 
-    /// Works out the bits of a set under the policy as it is.
-    pub(super) fn refresh(&mut self, sets: &Sets, policy: &mut Policy, number: u32, version: u64) {
+    /// Works out the bits of a set under the policy as it is, for the time that is.
+    pub(super) fn refresh(
+        &mut self,
+        sets: &Sets,
+        policy: &mut Policy,
+        number: u32,
+        version: u64,
+        now: ViewTime,
+    ) {
         let Ok(entry) = sets.entries.grow_to(number) else { return };
-        if entry.version.load(Ordering::Relaxed) == version {
+        if entry.begin(version, now).is_some() {
             return;
         }
-        let mut words = std::mem::take(&mut self.words);
-        policy.union_into(self.roles(number), &mut words);
-        entry.store(&words, version);
-        self.words = words;
+        let mut bits = std::mem::take(&mut self.bits);
+        let parts = self.parts(number);
+        policy.bits_into(parts, now, &mut bits);
+        let denies = bits.denied.iter().any(|word| *word != 0);
+        let far = (bits.allowed.len() > NEAR
+            || sets.far.get(number).is_some_and(|far| far.0.get().is_some()))
+        .then(|| sets.far.grow_to(number));
+        let denied = denies.then(|| sets.denied.grow_to(number));
+        // A set whose words have no place is not marked as worked out: it answers nothing, and nobody is let in.
+        if !matches!(far, Some(Err(_))) && !matches!(denied, Some(Err(_))) {
+            let stamp = version << 1 | u64::from(denies);
+            entry.store(&bits.allowed, stamp, part::window(parts, now), || {
+                if let Some(Ok(far)) = far {
+                    far.store(&bits.allowed);
+                }
+                if let Some(Ok(denied)) = denied {
+                    denied.store(&bits.denied);
+                }
+            });
+        }
+        self.bits = bits;
     }
 
     /// Bytes of the lists and the table, estimated from their lengths.
     pub(super) fn bytes(&self) -> usize {
-        let lists: usize = self.sets.iter().map(|set| 16 + size_of_val(&*set.roles)).sum();
+        let lists: usize = self.sets.iter().map(|set| 16 + size_of_val(&*set.parts)).sum();
         lists + self.sets.capacity() * size_of::<Interned>() + self.numbers.capacity() * 8 / 7 * 25
     }
 }
@@ -257,43 +358,51 @@ impl Interner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::RoleId;
+
+    const NOW: ViewTime = ViewTime::from_secs(5);
+
+    fn put(sets: &Sets, number: u32, words: &[u64], version: u64) {
+        let far = sets.far.grow_to(number).unwrap();
+        let entry = sets.entries.grow_to(number).unwrap();
+        entry.store(words, version << 1, (0, u32::MAX), || {
+            if words.len() > NEAR || far.0.get().is_some() {
+                far.store(words);
+            }
+        });
+    }
 
     #[test]
     fn an_entry_is_one_cache_line_and_holds_any_bit() {
         assert_eq!(size_of::<Entry>(), 64);
-        let (sets, mut interner) = (Sets::new(), Interner::new());
-        let number = interner.hold(&sets, &[RoleId::from_number(1)]).unwrap();
-        let entry = sets.entries.get(number).unwrap();
-        let limit = Permission::LIMIT;
-        for bits in [vec![0, 319], vec![320], vec![1023, 1024, 4095, 4096, 70_000], vec![limit - 1], vec![3]]
+        let (sets, limit) = (Sets::new(), Permission::LIMIT);
+        for bits in [vec![0, 383], vec![384], vec![1023, 1024, 4095, 4096, 70_000], vec![limit - 1], vec![3]]
         {
             let set: PermissionSet = bits.iter().map(|bit| Permission::from_bit(*bit)).collect();
-            entry.store(set.words(), 9);
-            for bit in [0, 3, 63, 319, 320, 1023, 1024, 4095, 4096, 70_000, limit - 1, limit, u32::MAX] {
-                let held = sets.holds(number, &Ask::One(Permission::from_bit(bit)), 9);
+            put(&sets, 1, set.words(), 9);
+            for bit in [0, 3, 63, 383, 384, 1023, 1024, 4095, 4096, 70_000, limit - 1, limit, u32::MAX] {
+                let held = sets.holds(1, &Ask::One(Permission::from_bit(bit)), 9, NOW);
                 assert_eq!(held, Some(bits.contains(&bit)), "{bit} of {bits:?}");
             }
-            assert_eq!(sets.holds(number, &Ask::All(&set), 9), Some(true));
-            assert_eq!(sets.holds(number, &Ask::All(&set), 8), None);
+            assert_eq!(sets.holds(1, &Ask::All(&set), 9, NOW), Some(true));
+            assert_eq!(sets.holds(1, &Ask::All(&set), 8, NOW), None);
             let more = [Permission::from_bit(5)].into_iter().chain(set.iter()).collect();
-            assert_eq!(sets.holds(number, &Ask::All(&more), 9), Some(false));
+            assert_eq!(sets.holds(1, &Ask::All(&more), 9, NOW), Some(false));
         }
     }
 
     #[test]
     fn a_narrow_set_pays_nothing_for_the_width_of_others() {
-        let (sets, mut interner) = (Sets::new(), Interner::new());
-        let number = interner.hold(&sets, &[RoleId::from_number(1)]).unwrap();
-        let entry = sets.entries.get(number).unwrap();
-        entry.store(&[u64::MAX; NEAR], 1);
-        assert_eq!(entry.far_bytes(), 0);
-        entry.store(&[u64::MAX; FAR_FIRST], 2);
-        assert!(entry.far_bytes() < 300, "{}", entry.far_bytes());
+        let sets = Sets::new();
+        put(&sets, 1, &[u64::MAX; NEAR], 1);
+        assert_eq!(sets.far.get(1).unwrap().bytes(), 0);
+        put(&sets, 1, &[u64::MAX; FAR_FIRST], 2);
+        assert!(sets.far.get(1).unwrap().bytes() < 300);
     }
 
     #[test]
     fn numbers_are_shared_counted_and_used_again() {
-        let role = RoleId::from_number;
+        let role = |number| Part::role(RoleId::from_number(number));
         let (sets, mut interner) = (Sets::new(), Interner::new());
         assert_eq!(interner.hold(&sets, &[]).unwrap(), 0);
         let one = interner.hold(&sets, &[role(1)]).unwrap();
@@ -301,10 +410,10 @@ mod tests {
         let both = interner.hold(&sets, &[role(1), role(2)]).unwrap();
         assert_ne!(one, both);
         interner.release(one);
-        assert_eq!(interner.roles(one), [role(1)]);
+        assert_eq!(interner.parts(one), [role(1)]);
         interner.release(one);
         assert_eq!(interner.len(), 2);
         assert_eq!(interner.hold(&sets, &[role(3)]).unwrap(), one);
-        assert_eq!(interner.roles(one), [role(3)]);
+        assert_eq!(interner.parts(one), [role(3)]);
     }
 }

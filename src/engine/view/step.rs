@@ -14,6 +14,8 @@ pub(super) enum Step {
     IdRead,
     /// A line is about to remember a set.
     Remember,
+    /// What is held at scopes is about to be read.
+    TreeRead,
     /// The directory was read, the page not yet.
     DirectoryRead,
     /// A time of last use is about to be stored.

@@ -83,14 +83,14 @@ impl Change {
         match self.clone() {
             User(n, Some((state, generation))) => view.put_user(user(n), state, generation).unwrap(),
             User(n, None) => view.remove_user(user(n)),
-            Assign(n, r, true) => view.assign(user(n), role(r)).unwrap(),
-            Assign(n, r, false) => view.unassign(user(n), role(r)).unwrap(),
+            Assign(n, r, true) => view.assign_role(user(n), role(r)).unwrap(),
+            Assign(n, r, false) => view.unassign_role(user(n), role(r)).unwrap(),
             Role(r, Some(parents)) => {
                 view.put_role(role(r), &parents.into_iter().map(role).collect::<Vec<_>>()).unwrap();
             }
             Role(r, None) => view.remove_role(role(r)),
-            Chunk(r, chunk, Some(words)) => view.put_chunk(role(r), chunk, &words).unwrap(),
-            Chunk(r, chunk, None) => view.remove_chunk(role(r), chunk).unwrap(),
+            Chunk(r, chunk, Some(words)) => view.put_grants(role(r), chunk, &words).unwrap(),
+            Chunk(r, chunk, None) => view.remove_grants(role(r), chunk).unwrap(),
             Define(n, true) => view.define(bit(n)).unwrap(),
             Define(n, false) => view.undefine(bit(n)).unwrap(),
             Session(id, Some((of, generation, deadline, idle_timeout))) => {
@@ -209,7 +209,7 @@ fn agree(view: &View, model: &Model) {
     }
     for of in 0..USERS {
         let held: PermissionSet = BITS.iter().filter(|n| model.holds(of, **n)).map(|n| bit(*n)).collect();
-        assert_eq!(view.permissions_of_user(user(of)), held);
+        assert_eq!(view.permissions_of_user(user(of), ViewTime::from_secs(1000)), held);
         assert_eq!(view.user_has_all(user(of), &held, NOW), verdict(model.user_active(of).is_some()));
     }
 }
@@ -291,6 +291,24 @@ proptest! {
     }
 }
 
+impl View {
+    pub(super) fn assign_role(&self, user: UserId, role: RoleId) -> Result<()> {
+        self.assign(user, ScopeId::ROOT, Part::role(role))
+    }
+
+    pub(super) fn unassign_role(&self, user: UserId, role: RoleId) -> Result<()> {
+        self.unassign(user, ScopeId::ROOT, Holding::Role(role))
+    }
+
+    pub(super) fn put_grants(&self, role: RoleId, chunk: u32, words: &[u64]) -> Result<()> {
+        self.put_chunk(role, chunk, words, false)
+    }
+
+    pub(super) fn remove_grants(&self, role: RoleId, chunk: u32) -> Result<()> {
+        self.put_chunk(role, chunk, &[], false)
+    }
+}
+
 #[test]
 fn a_chain_of_ten_thousand_roles_and_layers_of_diamonds_are_walked_in_time() {
     let view = View::new().unwrap();
@@ -299,10 +317,10 @@ fn a_chain_of_ten_thousand_roles_and_layers_of_diamonds_are_walked_in_time() {
         view.put_role(role(r), &[role(r + 1)]).unwrap();
     }
     view.put_role(role(depth), &[]).unwrap();
-    view.put_chunk(role(depth), 0, &[1]).unwrap();
+    view.put_grants(role(depth), 0, &[1]).unwrap();
     view.define(bit(0)).unwrap();
     view.put_user(user(1), UserState::Active, 0).unwrap();
-    view.assign(user(1), role(0)).unwrap();
+    view.assign_role(user(1), role(0)).unwrap();
     assert_eq!(view.check_user(user(1), bit(0), NOW), Answer::Allow);
     assert!(view.juniors(role(0)).contains(&role(depth)) && view.juniors(role(depth)).is_empty());
     view.put_role(role(depth / 2), &[]).unwrap();
@@ -317,13 +335,13 @@ fn a_chain_of_ten_thousand_roles_and_layers_of_diamonds_are_walked_in_time() {
         }
     }
     view.put_role(role(base + 2 * layers), &[]).unwrap();
-    view.put_chunk(role(base + 2 * layers), 0, &[1]).unwrap();
-    view.assign(user(1), role(base)).unwrap();
+    view.put_grants(role(base + 2 * layers), 0, &[1]).unwrap();
+    view.assign_role(user(1), role(base)).unwrap();
     assert_eq!(view.check_user(user(1), bit(0), NOW), Answer::Allow);
     assert_eq!(view.seniors(role(base + 2 * layers)).len(), 2 * layers as usize);
     view.put_role(role(base + 2 * layers), &[role(base)]).unwrap();
     assert_eq!(view.check_user(user(1), bit(0), NOW), Answer::Allow, "a cycle ends");
-    view.remove_chunk(role(base + 2 * layers), 0).unwrap();
+    view.remove_grants(role(base + 2 * layers), 0).unwrap();
     assert_eq!(view.check_user(user(1), bit(0), NOW), Answer::Deny);
 }
 
@@ -352,14 +370,14 @@ fn chosen_session_ids_meet_a_limit_and_no_endless_splitting() {
 fn an_epoch_number_that_comes_round_revives_nothing() {
     let view = View::new().unwrap();
     view.put_role(role(1), &[]).unwrap();
-    view.put_chunk(role(1), 0, &[1]).unwrap();
+    view.put_grants(role(1), 0, &[1]).unwrap();
     view.define(bit(0)).unwrap();
     // User 3 keeps the set's number in use.
     for of in [1, 2, 3] {
         view.put_user(user(of), UserState::Active, 0).unwrap();
     }
-    view.assign(user(3), role(1)).unwrap();
-    view.assign(user(1), role(1)).unwrap();
+    view.assign_role(user(3), role(1)).unwrap();
+    view.assign_role(user(1), role(1)).unwrap();
     for round in [STOPPED_EPOCH, STOPPED_EPOCH / 2] {
         let line = session(0x1234_5678_9abc_def0, 1);
         view.put_session(&line).unwrap();
@@ -367,13 +385,13 @@ fn an_epoch_number_that_comes_round_revives_nothing() {
         // The line remembers the grant as of epoch 1, the user loses it in an epoch that is then taken back.
         view.counters.epoch.store(1, Ordering::Relaxed);
         assert_eq!(view.check_session(held, bit(0), NOW), Answer::Allow);
-        view.unassign(user(1), role(1)).unwrap();
+        view.unassign_role(user(1), role(1)).unwrap();
         view.counters.epoch.store(round - 1, Ordering::Relaxed);
-        view.assign(user(2), role(1)).unwrap();
-        view.unassign(user(2), role(1)).unwrap();
+        view.assign_role(user(2), role(1)).unwrap();
+        view.unassign_role(user(2), role(1)).unwrap();
         view.counters.epoch.store(1, Ordering::Relaxed);
         assert_eq!(view.check_session(held, bit(0), NOW), Answer::Deny);
-        view.assign(user(1), role(1)).unwrap();
+        view.assign_role(user(1), role(1)).unwrap();
         assert_eq!(view.check_session(held, bit(0), NOW), Answer::Allow);
     }
 }
@@ -382,15 +400,15 @@ fn an_epoch_number_that_comes_round_revives_nothing() {
 fn a_stopped_view_refuses_everything_and_says_why() {
     let view = View::new().unwrap();
     view.put_role(role(1), &[]).unwrap();
-    view.put_chunk(role(1), 0, &[1]).unwrap();
+    view.put_grants(role(1), 0, &[1]).unwrap();
     view.define(bit(0)).unwrap();
     view.put_user(user(1), UserState::Active, 0).unwrap();
-    view.assign(user(1), role(1)).unwrap();
+    view.assign_role(user(1), role(1)).unwrap();
     view.put_session(&session(99, 1)).unwrap();
     let held = handle(&view, 99);
     assert_eq!(view.check_session(held, bit(0), NOW), Answer::Allow);
     view.stop();
-    view.put_chunk(role(1), 0, &[3]).unwrap();
+    view.put_grants(role(1), 0, &[3]).unwrap();
     view.put_user(user(1), UserState::Active, 1).unwrap();
     for of in [1, 2, u64::MAX] {
         assert_eq!(view.check_user(user(of), bit(0), NOW), Answer::Stopped);
@@ -445,7 +463,7 @@ fn a_session_and_a_user_cost_what_was_promised() {
     for n in 0..100_000 {
         view.put_session(&session(mix.next(), n)).unwrap();
         view.put_user(user(n), UserState::Active, 0).unwrap();
-        view.assign(user(n), role(mix.next() as u32 % 100)).unwrap();
+        view.assign_role(user(n), role(mix.next() as u32 % 100)).unwrap();
     }
     let stats = view.stats();
     assert!(stats.session_bytes < 160 * 100_000, "{stats:?}");

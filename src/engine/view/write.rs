@@ -2,13 +2,15 @@
 
 use super::lines::{DIRTY, SessionLine};
 use super::pages::Pages;
+use super::part::{Holding, Part};
 use super::policy::Policy;
+use super::scoped::{Books, Scoped};
 use super::sets::{Interner, Sets};
 use super::time::ViewTime;
 use super::users::{UserCell, UserState};
 use super::{STOPPED_EPOCH, STOPPED_VERSION, View};
 use crate::error::{Error, Result};
-use crate::id::{RoleId, SessionId, UserId};
+use crate::id::{RoleId, ScopeId, SessionId, UserId};
 use crate::permission::{Permission, PermissionSet};
 use std::sync::atomic::Ordering;
 
@@ -21,16 +23,23 @@ pub(super) struct Writer {
     policy: Policy,
     interner: Interner,
     pages: Pages,
+    books: Books,
     users: u64,
 }
 
 impl Writer {
     pub(super) fn new() -> Self {
-        Self { policy: Policy::default(), interner: Interner::new(), pages: Pages::new(), users: 0 }
+        Self {
+            policy: Policy::default(),
+            interner: Interner::new(),
+            pages: Pages::new(),
+            books: Books::default(),
+            users: 0,
+        }
     }
 
-    pub(super) fn refresh(&mut self, sets: &Sets, set: u32, version: u64) {
-        self.interner.refresh(sets, &mut self.policy, set, version);
+    pub(super) fn refresh(&mut self, sets: &Sets, set: u32, version: u64, now: ViewTime) {
+        self.interner.refresh(sets, &mut self.policy, set, version, now);
     }
 }
 
@@ -42,11 +51,13 @@ pub(crate) struct Stats {
     pub(crate) roles: u64,
     /// Distinct sets of roles that users hold.
     pub(crate) sets: u64,
+    pub(crate) scopes: u64,
     /// Bytes of memory by part.
     pub(crate) user_bytes: usize,
     pub(crate) set_bytes: usize,
     pub(crate) session_bytes: usize,
     pub(crate) policy_bytes: usize,
+    pub(crate) scope_bytes: usize,
 }
 
 impl View {
@@ -66,27 +77,66 @@ impl View {
         }
     }
 
-    /// Gives a user a role, whether or not either of them is there yet.
-    pub(crate) fn assign(&self, user: UserId, role: RoleId) -> Result<()> {
-        let mut writer = self.writer.lock();
-        let cell = self.users.grow_to(number(user)?)?;
-        let held = writer.interner.roles(cell.current().2);
-        let Err(place) = held.binary_search(&role) else { return Ok(()) };
-        let mut roles = Vec::with_capacity(held.len() + 1);
-        roles.extend_from_slice(held);
-        roles.insert(place, role);
-        self.put_roles(&mut writer, cell, &roles)
+    /// Gives a user a role or a permission at a scope, whether or not any of them is there yet.
+    pub(crate) fn assign(&self, user: UserId, scope: ScopeId, part: Part) -> Result<()> {
+        self.change_parts(user, scope, |parts| {
+            match parts.binary_search_by_key(&part.holding, |part| part.holding) {
+                Ok(place) => match parts.get_mut(place) {
+                    Some(old) if *old != part => *old = part,
+                    _ => return false,
+                },
+                Err(place) => parts.insert(place, part),
+            }
+            true
+        })
     }
 
-    /// Takes a role from a user.
-    pub(crate) fn unassign(&self, user: UserId, role: RoleId) -> Result<()> {
+    /// Takes a role or a permission from a user at a scope.
+    pub(crate) fn unassign(&self, user: UserId, scope: ScopeId, holding: Holding) -> Result<()> {
+        self.change_parts(user, scope, |parts| {
+            let place = parts.binary_search_by_key(&holding, |part| part.holding);
+            place.map(|place| parts.remove(place)).is_ok()
+        })
+    }
+
+    /// Changes what a user holds at a scope; the change says whether there is one.
+    fn change_parts(
+        &self,
+        user: UserId,
+        scope: ScopeId,
+        change: impl FnOnce(&mut Vec<Part>) -> bool,
+    ) -> Result<()> {
+        let (mut writer, number) = (self.writer.lock(), number(user)?);
+        if scope == ScopeId::ROOT {
+            let cell = self.users.grow_to(number)?;
+            let mut parts = writer.interner.parts(cell.current().2).to_vec();
+            return if change(&mut parts) { self.put_parts(&mut writer, cell, &parts) } else { Ok(()) };
+        }
+        let former = self.scoped.table().get(number, scope.get());
+        let mut parts = writer.interner.parts(former).to_vec();
+        if !change(&mut parts) {
+            return Ok(());
+        }
+        let set = if parts.is_empty() { 0 } else { writer.interner.hold(&self.sets, &parts)? };
+        let books = &mut writer.books;
+        self.counters.turn.change(|| self.scoped.put(books, number, scope.get(), set))?;
+        // INVARIANT: after the turn, so that no reader takes the number's next parts for this user's.
+        if former != 0 {
+            writer.interner.release(former);
+        }
+        Ok(())
+    }
+
+    /// Puts a scope into another one, wherever it was.
+    pub(crate) fn put_scope(&self, scope: ScopeId, parent: ScopeId) -> Result<()> {
         let mut writer = self.writer.lock();
-        let Some(cell) = self.cell(user) else { return Ok(()) };
-        let held = writer.interner.roles(cell.current().2);
-        let Ok(place) = held.binary_search(&role) else { return Ok(()) };
-        let mut roles = held.to_vec();
-        roles.remove(place);
-        self.put_roles(&mut writer, cell, &roles)
+        self.counters.turn.change(|| self.scoped.put_place(&mut writer.books, scope, parent))
+    }
+
+    /// Takes a scope away, and with it all that lies in it.
+    pub(crate) fn remove_scope(&self, scope: ScopeId) {
+        let mut writer = self.writer.lock();
+        self.counters.turn.change(|| self.scoped.remove_place(&mut writer.books, scope));
     }
 
     /// Puts a role and its parents, all of whose permissions it has too.
@@ -104,16 +154,12 @@ impl View {
         self.end_version();
     }
 
-    /// Puts the role's own permissions from `chunk * 8192` on, up to 128 words of 64.
-    pub(crate) fn put_chunk(&self, role: RoleId, chunk: u32, words: &[u64]) -> Result<()> {
+    /// Puts what the role itself grants, or denies, from `chunk * 8192` on, up to 128 words of 64.
+    pub(crate) fn put_chunk(&self, role: RoleId, chunk: u32, words: &[u64], denies: bool) -> Result<()> {
         let mut writer = self.writer.lock();
-        let done = writer.policy.put_chunk(role, chunk, words);
+        let done = writer.policy.put_chunk(role, chunk, words, denies);
         self.end_version();
         done
-    }
-
-    pub(crate) fn remove_chunk(&self, role: RoleId, chunk: u32) -> Result<()> {
-        self.put_chunk(role, chunk, &[])
     }
 
     /// Makes a permission count.
@@ -192,23 +238,30 @@ impl View {
         Some((state?, generation))
     }
 
-    /// The roles that a user was given, in rising order.
-    pub(crate) fn roles_of(&self, user: UserId) -> Vec<RoleId> {
+    /// What a user holds at a scope, in rising order.
+    pub(crate) fn parts_of(&self, user: UserId, scope: ScopeId) -> Vec<Part> {
         let writer = self.writer.lock();
-        self.cell(user).map_or_else(Vec::new, |cell| writer.interner.roles(cell.current().2).to_vec())
+        writer.interner.parts(self.set_of(user, scope)).to_vec()
     }
 
-    /// What a user's roles grant, whatever the user's state.
-    pub(crate) fn permissions_of_user(&self, user: UserId) -> PermissionSet {
+    /// What a user's roles and grants at the global scope come to, whatever the user's state.
+    pub(crate) fn permissions_of_user(&self, user: UserId, now: ViewTime) -> PermissionSet {
         let mut writer = self.writer.lock();
         let Writer { policy, interner, .. } = &mut *writer;
-        self.cell(user)
-            .map_or_else(PermissionSet::new, |cell| policy.effective(interner.roles(cell.current().2)))
+        policy.effective(interner.parts(self.set_of(user, ScopeId::ROOT)), now)
     }
 
-    /// What a role grants by itself and through the roles it inherits from.
-    pub(crate) fn permissions_of_role(&self, role: RoleId) -> PermissionSet {
-        self.writer.lock().policy.effective(&[role])
+    fn set_of(&self, user: UserId, scope: ScopeId) -> u32 {
+        let Ok(number) = number(user) else { return 0 };
+        match scope {
+            ScopeId::ROOT => self.cell(user).map_or(0, |cell| cell.current().2),
+            _ => self.scoped.table().get(number, scope.get()),
+        }
+    }
+
+    /// What a role gives, and what it denies, by itself and through the roles it inherits from.
+    pub(crate) fn permissions_of_role(&self, role: RoleId) -> [PermissionSet; 2] {
+        self.writer.lock().policy.of_role(role)
     }
 
     /// All roles that this one inherits from.
@@ -228,10 +281,12 @@ impl View {
             sessions: writer.pages.len(),
             roles: writer.policy.len() as u64,
             sets: writer.interner.len() as u64,
+            scopes: Scoped::count(&writer.books),
             user_bytes: self.users.bytes(),
             set_bytes: self.sets.bytes(&writer.interner) + writer.interner.bytes(),
             session_bytes: writer.pages.bytes(&self.lines),
             policy_bytes: writer.policy.bytes(),
+            scope_bytes: self.scoped.bytes(),
         }
     }
 
@@ -245,12 +300,12 @@ impl View {
         self.end_epoch(writer, former);
     }
 
-    fn put_roles(&self, writer: &mut Writer, cell: &UserCell, roles: &[RoleId]) -> Result<()> {
+    fn put_parts(&self, writer: &mut Writer, cell: &UserCell, parts: &[Part]) -> Result<()> {
         let (state, _, former) = cell.current();
-        let set = writer.interner.hold(&self.sets, roles)?;
+        let set = writer.interner.hold(&self.sets, parts)?;
         cell.put_set(set);
         self.end_epoch(writer, state);
-        // INVARIANT: after the cell and the epoch, so that no reader takes the number's next roles for this user's.
+        // INVARIANT: after the cell and the epoch, so that no reader takes the number's next parts for this user's.
         writer.interner.release(former);
         Ok(())
     }

@@ -1,0 +1,296 @@
+//! Every operation that changes anything, and the one audit record that it writes.
+
+use crate::support::{OTHER, PASSWORD, backwards, log_in, sound, user, world};
+use portcullis::{
+    Actor, AuditKind, Grant, NewContact, NewUser, Outcome, Permission, Portcullis, RoleChange, RoleId,
+    ScopeId, SessionId, Status, Subject, Timestamp, UserChange, UserId,
+};
+use std::collections::BTreeSet;
+
+/// What an operation finds before it.
+struct Scene {
+    gate: Portcullis,
+    boss: UserId,
+    ada: UserId,
+    reader: RoleId,
+    writer: RoleId,
+    read: Permission,
+    write: Permission,
+    session: SessionId,
+    privileged: RoleId,
+    scope: ScopeId,
+    inner: ScopeId,
+}
+
+fn scene() -> Scene {
+    let gate = world().gate;
+    let (boss, ada) = (user(&gate, "boss").id, user(&gate, "ada").id);
+    let bits = gate.permissions().define_many(["read", "write"]).unwrap();
+    let reader = gate.roles().create("reader", [bits[0]]).unwrap();
+    let writer = gate.roles().create("writer", []).unwrap();
+    gate.roles().assign(boss, reader).unwrap();
+    gate.roles().inherit(writer, reader).unwrap();
+    let session = log_in(&gate, "ada", PASSWORD).unwrap().session().id;
+    let privileged = gate.roles().create("root", []).unwrap();
+    gate.roles().update(privileged, RoleChange::new().privileged(true)).unwrap();
+    gate.roles().assign(boss, privileged).unwrap();
+    gate.roles().deny(reader, [bits[0]]).unwrap();
+    gate.access().grant(boss, bits[0], &Grant::new()).unwrap();
+    let [scope, inner] = ["acme/a", "acme/b"].map(|path| gate.scopes().ensure(path).unwrap());
+    Scene {
+        gate: gate.acting_as(boss),
+        boss,
+        ada,
+        reader,
+        writer,
+        read: bits[0],
+        write: bits[1],
+        session,
+        privileged,
+        scope,
+        inner,
+    }
+}
+
+/// Its kind, its subject and object, and itself.
+type Operation = (AuditKind, fn(&Scene) -> (Subject, Option<Subject>), fn(&Scene));
+
+/// Every operation that changes anything.
+const OPERATIONS: &[Operation] = {
+    use AuditKind as K;
+    use Subject as S;
+    &[
+        (
+            K::UserUpdated,
+            |s| (S::User(s.ada), None),
+            |s| {
+                s.gate.users().update(s.ada, UserChange::new().login("countess")).unwrap();
+            },
+        ),
+        (
+            K::UserUpdated,
+            |s| (S::User(s.ada), None),
+            |s| {
+                s.gate.users().add_contact(s.ada, &NewContact::email("a@x.org")).unwrap();
+            },
+        ),
+        (
+            K::UserStatusChanged,
+            |s| (S::User(s.ada), None),
+            |s| {
+                s.gate.users().set_status(s.ada, Status::disabled("why")).unwrap();
+            },
+        ),
+        (
+            K::PasswordChange,
+            |s| (S::User(s.ada), None),
+            |s| s.gate.users().set_password(s.ada, OTHER).unwrap(),
+        ),
+        (K::UserDeleted, |s| (S::User(s.ada), None), |s| s.gate.users().delete(s.ada).unwrap()),
+        (
+            K::RoleUpdated,
+            |s| (S::Role(s.writer), None),
+            |s| {
+                s.gate.roles().update(s.writer, RoleChange::new().name("w")).unwrap();
+            },
+        ),
+        (
+            K::RoleGranted,
+            |s| (S::Role(s.writer), None),
+            |s| s.gate.roles().grant(s.writer, [s.write]).unwrap(),
+        ),
+        (
+            K::RoleRevoked,
+            |s| (S::Role(s.reader), None),
+            |s| s.gate.roles().withdraw(s.reader, [s.read]).unwrap(),
+        ),
+        (
+            K::RoleInherited,
+            |s| (S::Role(s.writer), Some(S::Role(RoleId::from_number(2)))),
+            |s| {
+                // A role that every test over this table makes first.
+                s.gate.roles().inherit(s.writer, RoleId::from_number(2)).unwrap();
+            },
+        ),
+        (
+            K::RoleDisinherited,
+            |s| (S::Role(s.writer), Some(S::Role(s.reader))),
+            |s| {
+                s.gate.roles().disinherit(s.writer, s.reader).unwrap();
+            },
+        ),
+        (K::RoleDeleted, |s| (S::Role(s.reader), None), |s| s.gate.roles().delete(s.reader).unwrap()),
+        (
+            K::RoleAssigned,
+            |s| (S::User(s.ada), Some(S::Role(s.reader))),
+            |s| {
+                s.gate.roles().assign(s.ada, s.reader).unwrap();
+            },
+        ),
+        (
+            K::RoleUnassigned,
+            |s| (S::User(s.boss), Some(S::Role(s.reader))),
+            |s| {
+                s.gate.roles().unassign(s.boss, s.reader).unwrap();
+            },
+        ),
+        (
+            K::PrivilegedRoleAssigned,
+            |s| (S::User(s.ada), Some(S::Role(s.privileged))),
+            |s| s.gate.roles().assign(s.ada, s.privileged).unwrap(),
+        ),
+        (
+            K::PrivilegedRoleUnassigned,
+            |s| (S::User(s.boss), Some(S::Role(s.privileged))),
+            |s| s.gate.roles().unassign(s.boss, s.privileged).unwrap(),
+        ),
+        (
+            K::BreakGlass,
+            |s| (S::User(s.ada), Some(S::Role(s.reader))),
+            |s| {
+                let terms = Grant::break_glass("fire", Timestamp::from_millis(4_000_000_000_000));
+                s.gate.roles().assign_with(s.ada, s.reader, &terms).unwrap();
+            },
+        ),
+        (K::RoleDenied, |s| (S::Role(s.reader), None), |s| s.gate.roles().deny(s.reader, [s.write]).unwrap()),
+        (
+            K::RoleDenialLifted,
+            |s| (S::Role(s.reader), None),
+            |s| s.gate.roles().lift(s.reader, [s.read]).unwrap(),
+        ),
+        (
+            K::AccessGranted,
+            |s| (S::User(s.ada), Some(S::Permission(s.read))),
+            |s| s.gate.access().grant(s.ada, s.read, &Grant::new()).unwrap(),
+        ),
+        (
+            K::AccessWithdrawn,
+            |s| (S::User(s.boss), Some(S::Permission(s.read))),
+            |s| s.gate.access().withdraw(s.boss, s.read, ScopeId::ROOT).unwrap(),
+        ),
+        (
+            K::ScopeCreated,
+            |_| (S::Scope(ScopeId::from_number(4)), None),
+            |s| {
+                s.gate.scopes().create(s.scope, "new").unwrap();
+            },
+        ),
+        (
+            K::ScopeRenamed,
+            |s| (S::Scope(s.scope), None),
+            |s| s.gate.scopes().rename(s.scope, "renamed").unwrap(),
+        ),
+        (
+            K::ScopeMoved,
+            |s| (S::Scope(s.inner), Some(S::Scope(s.scope))),
+            |s| s.gate.scopes().move_to(s.inner, s.scope).unwrap(),
+        ),
+        (K::ScopeDeleted, |s| (S::Scope(s.scope), None), |s| s.gate.scopes().delete(s.scope).unwrap()),
+        (
+            K::PermissionUpdated,
+            |s| (S::Permission(s.read), None),
+            |s| {
+                s.gate.permissions().describe(s.read, "reads reports").unwrap();
+            },
+        ),
+        (
+            K::PermissionDeleted,
+            |s| (S::Permission(s.read), None),
+            |s| s.gate.permissions().delete(s.read).unwrap(),
+        ),
+        (
+            K::SessionRevoked,
+            |s| (S::User(s.ada), Some(S::Session(s.session))),
+            |s| {
+                s.gate.sessions().revoke(s.session).unwrap();
+            },
+        ),
+        (K::SessionsRevoked, |s| (S::User(s.ada), None), |s| s.gate.sessions().revoke_all(s.ada).unwrap()),
+        (
+            K::SessionsRevoked,
+            |s| (S::User(s.ada), Some(S::Session(s.session))),
+            |s| {
+                s.gate.sessions().revoke_others(s.session).unwrap();
+            },
+        ),
+        (
+            K::UserCreated,
+            |s| (S::User(UserId::from_number(s.ada.get() + 1)), None),
+            |s| {
+                s.gate.users().create(NewUser::new("eve").email("eve@x.org").profile("a", 1)).unwrap();
+            },
+        ),
+        (
+            K::RoleCreated,
+            |_| (S::Role(RoleId::from_number(4)), None),
+            |s| {
+                s.gate.roles().create("more", [s.read]).unwrap();
+            },
+        ),
+        (
+            K::PermissionDefined,
+            |_| (S::Permission(Permission::from_bit(2)), None),
+            |s| {
+                s.gate.permissions().define("more").unwrap();
+            },
+        ),
+    ]
+};
+
+#[test]
+fn every_change_writes_exactly_one_record_that_says_who_did_what_to_whom() {
+    let mut kinds = BTreeSet::new();
+    for (kind, subjects, run) in OPERATIONS {
+        let scene = scene();
+        scene.gate.roles().create("fresh", []).unwrap();
+        let before = scene.gate.audit().head().length;
+        let (subject, object) = subjects(&scene);
+        run(&scene);
+        assert_eq!(scene.gate.audit().head().length, before + 1, "{kind}");
+        let last = backwards(|page| scene.gate.audit().list(page)).remove(0);
+        assert_eq!((last.kind, last.outcome, last.actor), (*kind, Outcome::Success, Actor::User(scene.boss)));
+        assert_eq!((last.subject, last.object, last.sequence), (Some(subject), object, before), "{kind}");
+        assert!(last.operation != 0 && last.to_string().contains(kind.name()), "{last}");
+        kinds.insert(*kind);
+        sound(&scene.gate);
+    }
+    // Those that nobody does on purpose have tests of their own below.
+    kinds.extend([
+        AuditKind::LoginSuccess,
+        AuditKind::LoginFailure,
+        AuditKind::SessionExpired,
+        AuditKind::GrantsEnded,
+    ]);
+    assert!(kinds.iter().eq(AuditKind::ALL), "{kinds:?}");
+}
+
+#[test]
+fn what_is_refused_writes_nothing() {
+    for (kind, _, run) in OPERATIONS {
+        let scene = scene();
+        scene.gate.roles().create("fresh", []).unwrap();
+        run(&scene);
+        let before = scene.gate.audit().head();
+        // Nothing is there under these numbers, whatever the operation.
+        let nobody = Scene {
+            ada: UserId::from_number(999),
+            boss: UserId::from_number(999),
+            reader: RoleId::from_number(999),
+            writer: RoleId::from_number(999),
+            read: Permission::from_bit(999),
+            write: Permission::from_bit(999),
+            session: SessionId::from_number(999),
+            privileged: RoleId::from_number(999),
+            scope: ScopeId::from_number(999),
+            inner: ScopeId::from_number(999),
+            gate: scene.gate.clone(),
+        };
+        let refused = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(&nobody)));
+        if matches!(kind, AuditKind::PermissionDefined) {
+            refused.unwrap(); // defining again is no error, and no change
+        } else {
+            assert!(refused.is_err(), "{kind}");
+        }
+        assert_eq!(scene.gate.audit().head(), before, "{kind}");
+    }
+}
