@@ -121,6 +121,10 @@ impl Grant {
         self.until.is_some_and(|until| until <= now)
     }
 
+    pub(crate) fn holds_at(&self, now: Timestamp) -> bool {
+        !self.has_ended(now) && self.from.is_none_or(|from| from <= now)
+    }
+
     /// For the audit log.
     pub(crate) fn describe(&self) -> String {
         let mut text = String::new();

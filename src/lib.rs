@@ -31,8 +31,9 @@ pub use catalog::PermissionInfo;
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use crypto::{PasswordCost, Token};
 pub use engine::{
-    Access, Audit, AuditHead, Builder, Credentials, Cursor, Decision, Login, Maintenance, Page, PageRequest,
-    Permissions, Portcullis, Principal, Roles, Scopes, Sessions, Statistics, Users, Verification,
+    Access, Audit, AuditHead, Builder, Credentials, Cursor, Decision, Explanation, Finding, Impact, Link,
+    Login, Maintenance, Page, PageRequest, Permissions, Portcullis, Principal, Review, Roles, Scopes,
+    Sessions, Standing, Statistics, UnusedRole, Users, Verification, WhatIf,
 };
 pub use error::{Denial, Error, ErrorKind, Result};
 pub use grant::{Effect, Grant};

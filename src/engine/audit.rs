@@ -1,13 +1,13 @@
 //! Reading the audit log.
 
-use super::Portcullis;
 use super::page::{Page, PageRequest};
+use super::{Engine, Portcullis};
 use crate::audit::{
     self, AUDIT, AUDIT_BY_ACTOR, AUDIT_BY_KIND, AUDIT_BY_SUBJECT, Actor, AuditKind, AuditRecord, Subject,
 };
 use crate::error::{Error, Result};
 use crate::id::Key;
-use crate::store::Table;
+use crate::store::{Scan, Table};
 use std::fmt;
 
 /// Reads the audit log; get it from [`Portcullis::audit`].
@@ -72,17 +72,7 @@ impl Audit<'_> {
     }
 
     fn page_by(&self, index: Table, prefix: &[u8], page: &PageRequest) -> Result<Page<AuditRecord>> {
-        let store = &*self.gate.engine().store;
-        let scan = page.scan(index, prefix)?;
-        let rows = store.scan(index, &scan)?;
-        let next = (rows.len() >= scan.limit).then(|| rows.last().map(|row| row.key.clone())).flatten();
-        let mut records = Vec::with_capacity(rows.len());
-        for row in rows {
-            let Some(found) = store.get(AUDIT, &row.value)? else {
-                return Err(Error::damaged("an index of the audit log names a record that is not there"));
-            };
-            records.push(audit::decode(&found.key, &found.value)?.0);
-        }
+        let (records, next) = self.gate.engine().records_by(index, &page.scan(index, prefix)?)?;
         Ok(Page::new(records, index, next))
     }
 
@@ -91,5 +81,25 @@ impl Audit<'_> {
     pub fn head(&self) -> AuditHead {
         let head = self.gate.engine().store.head();
         AuditHead { length: head.length, digest: head.digest }
+    }
+}
+
+impl Engine {
+    /// Records by an index, and where to go on.
+    pub(super) fn records_by(
+        &self,
+        index: Table,
+        scan: &Scan<'_>,
+    ) -> Result<(Vec<AuditRecord>, Option<Vec<u8>>)> {
+        let rows = self.store.scan(index, scan)?;
+        let next = (rows.len() >= scan.limit).then(|| rows.last().map(|row| row.key.clone())).flatten();
+        let mut records = Vec::with_capacity(rows.len());
+        for row in rows {
+            let Some(found) = self.store.get(AUDIT, &row.value)? else {
+                return Err(Error::damaged("an index of the audit log names a record that is not there"));
+            };
+            records.push(audit::decode(&found.key, &found.value)?.0);
+        }
+        Ok((records, next))
     }
 }

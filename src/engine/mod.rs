@@ -12,6 +12,7 @@ mod permissions;
 #[cfg(feature = "testing")]
 mod populate;
 mod principal;
+mod review;
 mod roles;
 mod scopes;
 mod sessions;
@@ -29,6 +30,7 @@ pub use login::{Credentials, Login};
 pub use page::{Cursor, Page, PageRequest};
 pub use permissions::Permissions;
 pub use principal::{Decision, Principal};
+pub use review::{Explanation, Finding, Impact, Link, Review, Standing, UnusedRole, WhatIf};
 pub use roles::Roles;
 pub use scopes::Scopes;
 pub use sessions::Sessions;
@@ -140,6 +142,12 @@ impl Portcullis {
     #[must_use]
     pub fn access(&self) -> Access<'_> {
         Access { gate: self }
+    }
+
+    /// Who can, what can, where, why, and what if.
+    #[must_use]
+    pub fn review(&self) -> Review<'_> {
+        Review { gate: self }
     }
 
     /// Roles, their hierarchy, and who holds them.

@@ -69,14 +69,33 @@ impl PageRequest {
         self.after.as_ref().and_then(|cursor| cursor.0.get(1..))
     }
 
-    /// The rows of the listing: those of the table whose keys start with the prefix.
-    pub(crate) fn scan<'a>(&'a self, table: Table, prefix: &'a [u8]) -> Result<Scan<'a>> {
-        if !(1..=MAX_PAGE).contains(&self.limit) {
+    /// The table of the page before, which the cursor begins with.
+    pub(crate) fn table(&self) -> Option<u8> {
+        self.after.as_ref().and_then(|cursor| cursor.0.first().copied())
+    }
+
+    /// How many items are asked for.
+    pub(crate) fn limit_checked(&self) -> Result<usize> {
+        self.scan_limit()?;
+        if self.descending {
             return Err(Error::invalid(
-                "limit",
-                format!("is {}; a page has 1 to {MAX_PAGE} items", self.limit),
+                "page",
+                "this listing has one direction only; do not ask for descending",
             ));
         }
+        Ok(self.limit)
+    }
+
+    fn scan_limit(&self) -> Result<()> {
+        if (1..=MAX_PAGE).contains(&self.limit) {
+            return Ok(());
+        }
+        Err(Error::invalid("limit", format!("is {}; a page has 1 to {MAX_PAGE} items", self.limit)))
+    }
+
+    /// The rows of the listing: those of the table whose keys start with the prefix.
+    pub(crate) fn scan<'a>(&'a self, table: Table, prefix: &'a [u8]) -> Result<Scan<'a>> {
+        self.scan_limit()?;
         let after = self.last_key();
         let foreign = self.after.as_ref().is_some_and(|cursor| cursor.0.first() != Some(&table.number));
         if foreign || after.is_some_and(|after| !after.starts_with(prefix)) {
@@ -110,6 +129,11 @@ impl<T> Page<T> {
             Cursor(key)
         };
         Self { items, next: next.map(cursor) }
+    }
+
+    /// A page whose cursor has its table in front.
+    pub(crate) fn of(items: Vec<T>, next: Option<Vec<u8>>) -> Self {
+        Self { items, next: next.map(Cursor) }
     }
 
     /// A page of something else in the same order; items for which there is nothing are left out.

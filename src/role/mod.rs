@@ -8,8 +8,8 @@ pub(crate) use ops::{
     stage_drop_parent, stage_parent,
 };
 pub(crate) use record::{
-    CHUNK_WORDS, Chunk, DenyChunk, GrantChunk, HierarchyRecord, ROLE, ROLE_BY_NAME, ROLE_DENY, ROLE_GRANT,
-    RoleRecord, TABLES, name_key,
+    CHUNK_BITS, CHUNK_WORDS, Chunk, DenyChunk, GrantChunk, HierarchyRecord, ROLE, ROLE_BY_NAME, ROLE_DENY,
+    ROLE_GRANT, RoleRecord, TABLES, name_key,
 };
 
 use crate::clock::Timestamp;

@@ -3,8 +3,8 @@
 mod ops;
 
 pub(crate) use ops::{
-    expect_tree, parse_path, path_of, read_scope, stage_create, stage_delete, stage_move, stage_rename,
-    tenant_of,
+    expect_tree, levels, parse_path, path_of, read_scope, stage_create, stage_delete, stage_move,
+    stage_rename, tenant_of,
 };
 
 use crate::clock::Timestamp;

@@ -53,6 +53,12 @@ pub(crate) fn path_of(store: &dyn Store, id: ScopeId) -> Result<String> {
     Ok(names.join("/"))
 }
 
+/// The scope and all that it lies in, itself first and the global one last.
+pub(crate) fn levels(store: &dyn Store, id: ScopeId) -> Result<Vec<ScopeId>> {
+    let above = way_up(store, id)?;
+    Ok(above.into_iter().map(|scope| scope.record.id).chain([ScopeId::ROOT]).collect())
+}
+
 /// The tenant that the scope lies in, or is; the global scope for itself. Also says that the scope is there.
 pub(crate) fn tenant_of(store: &dyn Store, id: ScopeId) -> Result<ScopeId> {
     Ok(way_up(store, id)?.last().map_or(ScopeId::ROOT, |scope| scope.record.id))

@@ -18,6 +18,7 @@ mod format;
 mod login;
 mod model;
 mod races;
+mod review;
 mod roles;
 mod scopes;
 mod scopes_model;

@@ -1,7 +1,9 @@
 //! Random scopes, roles, denials and times against a naive model that walks everything for each question.
 
-use crate::support::{Disk, sound};
-use portcullis::{Clock, Grant, Permission, Portcullis, RoleId, ScopeId, Timestamp, UserId};
+use crate::support::{Disk, all, sound};
+use portcullis::{
+    Clock, Grant, PageRequest, Permission, Portcullis, RoleId, ScopeId, Timestamp, UserId, WhatIf,
+};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -271,8 +273,104 @@ fn run(steps: &[[u8; 4]]) {
             agree(&gate, &model, &real, &scopes, disk.clock.now().as_secs(), &tokens);
         }
     }
+    reverse(&gate, &model, &real, &scopes, disk.clock.now().as_secs());
+    what_if(&gate, &real, &scopes, steps.last().copied().unwrap_or_default());
     while gate.maintain(1000).unwrap().more {}
     sound(&gate);
+}
+
+/// The same answers, asked the other way round.
+fn reverse(gate: &Portcullis, model: &Model, real: &Real, scopes: &[u32], now: u64) {
+    let review = gate.review();
+    for scope in scopes.iter().copied().chain([0]).filter(|scope| model.levels(*scope).is_some()) {
+        let at = ScopeId::from_number(scope);
+        for (p, permission) in real.permissions.iter().copied().enumerate() {
+            let due: Vec<UserId> =
+                (0..USERS).filter(|u| model.may(*u, p, scope, now)).map(|u| real.users[u]).collect();
+            let mut found = all(|page| review.who_can(permission, at, page));
+            found.sort_unstable();
+            assert_eq!(found, due, "who can do {p} at {scope}");
+            for user in &real.users {
+                let why = review.explain(*user, permission, at).unwrap();
+                assert_eq!(why.decision.is_allowed(), due.contains(user), "{why}");
+                let decided = why.deciding().count() > 0;
+                assert!(decided || !why.decision.is_allowed(), "{why}");
+                assert_eq!(review.what_can(*user, at).unwrap().contains(permission), due.contains(user));
+            }
+        }
+    }
+    for (u, user) in real.users.iter().copied().enumerate() {
+        for (p, permission) in real.permissions.iter().copied().enumerate() {
+            let places = all(|page| review.where_can(user, permission, page));
+            for scope in scopes.iter().copied().chain([0]) {
+                let Some(levels) = model.levels(scope) else { continue };
+                let below = levels.iter().any(|level| places.contains(&ScopeId::from_number(*level)));
+                // Below such a place a denial may take it away; without one there is nothing to take away.
+                assert!(
+                    below || !model.may(u, p, scope, now),
+                    "where {u} can do {p}: {places:?}, not {scope}"
+                );
+            }
+            assert!(places.iter().all(|scope| model.may(u, p, scope.get(), now)));
+        }
+    }
+}
+
+/// A change is foretold, then made: what it does is what was said.
+fn what_if(gate: &Portcullis, real: &Real, scopes: &[u32], draw: [u8; 4]) {
+    let (role, other) = (real.roles[usize::from(draw[1]) % ROLES], real.roles[usize::from(draw[2]) % ROLES]);
+    let set: portcullis::PermissionSet =
+        [real.permissions[usize::from(draw[3]) % PERMISSIONS]].into_iter().collect();
+    let (change, make): (WhatIf, &dyn Fn() -> portcullis::Result<()>) = match draw[0] % 5 {
+        0 => (WhatIf::Delete(role), &|| gate.roles().delete(role)),
+        1 => (WhatIf::Grant(role, set.clone()), &|| gate.roles().grant(role, set.iter())),
+        2 => (WhatIf::Withdraw(role, set.clone()), &|| gate.roles().withdraw(role, set.iter())),
+        3 => (WhatIf::Deny(role, set.clone()), &|| gate.roles().deny(role, set.iter())),
+        _ => (WhatIf::Inherit(role, other), &|| gate.roles().inherit(role, other)),
+    };
+    let review = gate.review();
+    let Ok(_) = review.what_if(&change, &PageRequest::default()) else {
+        assert!(make().is_err());
+        return;
+    };
+    let foretold = all(|page| review.what_if(&change, page));
+    let places: Vec<ScopeId> = scopes
+        .iter()
+        .copied()
+        .chain([0])
+        .map(ScopeId::from_number)
+        .filter(|scope| *scope == ScopeId::ROOT || gate.scopes().get(*scope).is_ok())
+        .collect();
+    let all_now = || -> BTreeMap<(UserId, ScopeId), portcullis::PermissionSet> {
+        let pairs = real.users.iter().flat_map(|user| places.iter().map(|scope| (*user, *scope)));
+        pairs.map(|(user, scope)| ((user, scope), review.what_can(user, scope).unwrap())).collect()
+    };
+    let before = all_now();
+    if make().is_err() {
+        return; // it inherits from it already
+    }
+    let after = all_now();
+    for impact in &foretold {
+        let key = (impact.user, impact.scope);
+        let minus = |a: &portcullis::PermissionSet, b: &portcullis::PermissionSet| {
+            a.iter().filter(|permission| !b.contains(*permission)).collect::<portcullis::PermissionSet>()
+        };
+        assert_eq!(impact.loses, minus(&before[&key], &after[&key]), "{change:?}");
+        assert_eq!(impact.gains, minus(&after[&key], &before[&key]), "{change:?}");
+    }
+    // Whatever changed, changed at or below a place that was named.
+    for (user, scope) in before.keys().filter(|key| before[key] != after[key]) {
+        let mut at = *scope;
+        let mut named = false;
+        loop {
+            named |= foretold.iter().any(|impact| (impact.user, impact.scope) == (*user, at));
+            if at == ScopeId::ROOT {
+                break;
+            }
+            at = gate.scopes().get(at).unwrap().parent;
+        }
+        assert!(named, "{change:?} changed {user} at {scope}");
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod lines;
 mod pages;
 mod part;
 mod policy;
+mod review;
 mod scoped;
 mod segmented;
 mod sets;
@@ -21,6 +22,8 @@ mod write;
 
 pub(crate) use lines::{SessionHandle, SessionLine, Snapshot};
 pub(crate) use part::{Holding, Part};
+pub(crate) use policy::Policy;
+pub(crate) use review::together;
 pub(crate) use time::ViewTime;
 pub(crate) use users::UserState;
 

@@ -43,7 +43,7 @@ impl Part {
         Self { holding, denies: terms.effect == Effect::Deny, from, until }
     }
 
-    pub(super) const fn holds_at(&self, now: ViewTime) -> bool {
+    pub(crate) const fn holds_at(&self, now: ViewTime) -> bool {
         self.from <= now.secs() && now.secs() < self.until
     }
 

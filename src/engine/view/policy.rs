@@ -45,7 +45,7 @@ impl Bits {
 }
 
 /// A role, or a place kept for one that something names but that is not there.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Node {
     id: Option<RoleId>,
     /// False for a role that only its chunks or its seniors have named: it counts as nothing.
@@ -61,8 +61,8 @@ struct Node {
 
 /// Roles by a dense place in `nodes`; the edges are places.
 // INVARIANT: when a node is not clean, none of its seniors is, so that marking can stop at the first unclean one.
-#[derive(Debug, Default)]
-pub(super) struct Policy {
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Policy {
     nodes: Vec<Node>,
     places: HashMap<RoleId, u32>,
     free: Vec<u32>,
@@ -71,7 +71,7 @@ pub(super) struct Policy {
 
 impl Policy {
     /// Puts a role and its parents, in place of whatever parents it had.
-    pub(super) fn put_role(&mut self, id: RoleId, parents: &[RoleId]) -> Result<()> {
+    pub(crate) fn put_role(&mut self, id: RoleId, parents: &[RoleId]) -> Result<()> {
         let place = self.place(id)?;
         let mut list = Vec::with_capacity(parents.len());
         for parent in parents {
@@ -88,7 +88,7 @@ impl Policy {
     }
 
     /// Takes a role away; its chunks stay until they are taken away themselves.
-    pub(super) fn remove_role(&mut self, id: RoleId) {
+    pub(crate) fn remove_role(&mut self, id: RoleId) {
         let Some(&place) = self.places.get(&id) else { return };
         self.relink(place, &[]);
         if let Some(node) = self.node_mut(place) {
@@ -99,7 +99,7 @@ impl Policy {
     }
 
     /// Puts 8,192 of the bits that the role itself grants, or denies; missing words are empty.
-    pub(super) fn put_chunk(&mut self, id: RoleId, chunk: u32, words: &[u64], denies: bool) -> Result<()> {
+    pub(crate) fn put_chunk(&mut self, id: RoleId, chunk: u32, words: &[u64], denies: bool) -> Result<()> {
         if chunk >= CHUNKS || words.len() > CHUNK_WORDS {
             return Err(Error::limit(
                 "permission",
@@ -174,10 +174,42 @@ impl Policy {
     }
 
     /// The permissions that these parts give now.
-    pub(super) fn effective(&mut self, parts: &[Part], now: ViewTime) -> PermissionSet {
+    pub(crate) fn effective(&mut self, parts: &[Part], now: ViewTime) -> PermissionSet {
         let mut bits = Bits::default();
         self.bits_into(parts, now, &mut bits);
         PermissionSet::from_words(bits.allowed)
+    }
+
+    /// The roles that give a permission and do not deny it themselves, in rising order.
+    pub(super) fn giving(&mut self, permission: Permission) -> Vec<RoleId> {
+        let word =
+            |words: &[u64]| words.get(permission.word()).is_some_and(|word| word & permission.mask() != 0);
+        if !word(&self.defined) {
+            return Vec::new();
+        }
+        let own: Vec<u32> = (0u32..)
+            .zip(&self.nodes)
+            .filter(|(_, node)| node.present && word(&node.own.allowed))
+            .map(|(place, _)| place)
+            .collect();
+        let (mut reached, mut open) = (HashSet::new(), own);
+        while let Some(place) = open.pop() {
+            let Some(node) = self.node(place).filter(|node| node.present) else { continue };
+            if reached.insert(place) {
+                open.extend_from_slice(&node.seniors);
+            }
+        }
+        let mut found = Vec::with_capacity(reached.len());
+        for place in reached {
+            let settled = self.settle(place);
+            if let Some(node) = self.node(place)
+                && !(settled && word(&node.effective.denied))
+            {
+                found.extend(node.id);
+            }
+        }
+        found.sort_unstable();
+        found
     }
 
     /// The permissions that a role gives, and those that it denies, with what it inherits.
@@ -195,12 +227,12 @@ impl Policy {
     }
 
     /// The roles that this one inherits from, near and far, in rising order.
-    pub(super) fn juniors(&self, role: RoleId) -> Vec<RoleId> {
+    pub(crate) fn juniors(&self, role: RoleId) -> Vec<RoleId> {
         self.around(role, |node| &node.parents)
     }
 
     /// The roles that inherit from this one, near and far, in rising order.
-    pub(super) fn seniors(&self, role: RoleId) -> Vec<RoleId> {
+    pub(crate) fn seniors(&self, role: RoleId) -> Vec<RoleId> {
         self.around(role, |node| &node.seniors)
     }
 

@@ -20,7 +20,7 @@ const SEEN_SPAN: u32 = 256;
 /// What is the writer's alone.
 #[derive(Debug)]
 pub(super) struct Writer {
-    policy: Policy,
+    pub(super) policy: Policy,
     interner: Interner,
     pages: Pages,
     books: Books,
@@ -36,6 +36,10 @@ impl Writer {
             books: Books::default(),
             users: 0,
         }
+    }
+
+    pub(super) fn parts(&self, set: u32) -> &[Part] {
+        self.interner.parts(set)
     }
 
     pub(super) fn refresh(&mut self, sets: &Sets, set: u32, version: u64, now: ViewTime) {
@@ -251,7 +255,7 @@ impl View {
         policy.effective(interner.parts(self.set_of(user, ScopeId::ROOT)), now)
     }
 
-    fn set_of(&self, user: UserId, scope: ScopeId) -> u32 {
+    pub(super) fn set_of(&self, user: UserId, scope: ScopeId) -> u32 {
         let Ok(number) = number(user) else { return 0 };
         match scope {
             ScopeId::ROOT => self.cell(user).map_or(0, |cell| cell.current().2),

@@ -1,0 +1,336 @@
+//! Why a decision is as it is, with the audit record of each link.
+
+use super::Review;
+use crate::access::AccessRecord;
+use crate::assignment::AssignmentRecord;
+use crate::audit::{AUDIT_BY_SUBJECT, AuditKind, AuditRecord, Subject};
+use crate::catalog::PermissionRecord;
+use crate::engine::Engine;
+use crate::engine::principal::Decision;
+use crate::error::{Denial, ErrorKind, Result};
+use crate::grant::{Effect, Grant};
+use crate::id::{Key, RoleId, ScopeId, UserId};
+use crate::permission::Permission;
+use crate::role::{CHUNK_BITS, Chunk, RoleRecord};
+use crate::scope;
+use crate::store::{self, Scan};
+use crate::user::{StatusKind, UserRecord};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// Audit records of one thing that are looked through for the one that made a link.
+const MOST_RECORDS: usize = 4096;
+/// Roles that an explanation of a denial names.
+const MOST_ROLES: usize = 100;
+
+/// What a link comes to now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Standing {
+    /// It counts.
+    Holds,
+    /// It begins later.
+    NotBegun,
+    /// It is over.
+    Ended,
+    /// It was made at a scope that the one in question does not lie in.
+    Elsewhere,
+}
+
+/// One way from the user to the permission.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Link {
+    /// Whether it gives the permission or denies it.
+    pub effect: Effect,
+    /// Whether it counts now, here.
+    pub standing: Standing,
+    /// Where it was made.
+    pub scope: ScopeId,
+    /// The assigned role, then what it inherits from, down to the role that grants or denies; empty for a grant or
+    /// denial without a role.
+    pub roles: Vec<RoleId>,
+    /// Its terms.
+    pub terms: Grant,
+    /// The audit records that made it: of the assignment or direct grant, of each inheritance, of the role's grant or
+    /// denial; `None` where it is not among the latest 4,096 records of its subject.
+    pub records: Vec<Option<AuditRecord>>,
+}
+
+/// Why nothing can be given at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Finding {
+    /// There is no such user.
+    NoUser,
+    /// The user may not log in, and so may do nothing.
+    NotActive(StatusKind),
+    /// There is no such scope.
+    NoScope,
+    /// There is no such permission.
+    NoPermission,
+}
+
+/// Why a user may do something at a scope, or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Explanation {
+    /// Who.
+    pub user: UserId,
+    /// What.
+    pub permission: Permission,
+    /// Where.
+    pub scope: ScopeId,
+    /// What a check answers.
+    pub decision: Decision,
+    /// What stands in the way whatever is granted.
+    pub findings: Vec<Finding>,
+    /// Every way that there is: what decides comes first, then what counts too, then what does not count now or here.
+    pub links: Vec<Link>,
+    /// For a denial: roles that would give it, by number; the first hundred.
+    pub would_give: Vec<RoleId>,
+}
+
+impl Explanation {
+    /// The links that decided: the denials if one counts, else the grants that count.
+    pub fn deciding(&self) -> impl Iterator<Item = &Link> {
+        let holds = |link: &&Link| link.standing == Standing::Holds;
+        let denied = self.links.iter().filter(holds).any(|link| link.effect == Effect::Deny);
+        let effect = if denied { Effect::Deny } else { Effect::Allow };
+        self.links.iter().filter(holds).filter(move |link| link.effect == effect)
+    }
+}
+
+impl Review<'_> {
+    /// Why a user may do this at a scope now, or not: every assignment, role chain and direct grant that speaks for it
+    /// or against it, with the audit records that made them; for a denial also what is missing.
+    ///
+    /// It reads all that the user holds.
+    ///
+    /// # Errors
+    /// The storage kinds; what does not exist is a finding and no error.
+    pub fn explain(&self, user: UserId, permission: Permission, scope: ScopeId) -> Result<Explanation> {
+        self.gate.engine().explain(user, permission, scope)
+    }
+}
+
+impl Engine {
+    fn explain(&self, user: UserId, permission: Permission, scope: ScopeId) -> Result<Explanation> {
+        let (store, now) = (&*self.store, self.now());
+        let mut findings = Vec::new();
+        match store::read::<UserRecord>(store, &user)? {
+            None => findings.push(Finding::NoUser),
+            Some(found) if !found.record.status.is_active_at(now) => {
+                findings.push(Finding::NotActive(found.record.status.kind));
+            }
+            Some(_) => {}
+        }
+        let levels = match scope::levels(store, scope) {
+            Ok(levels) => levels,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                findings.push(Finding::NoScope);
+                Vec::new()
+            }
+            Err(error) => return Err(error),
+        };
+        if store::read::<PermissionRecord>(store, &permission)?.is_none() {
+            findings.push(Finding::NoPermission);
+        }
+        let mut links = Vec::new();
+        let prefix = user.bytes();
+        let standing = |terms: &Grant| match () {
+            () if !levels.contains(&terms.scope) => Standing::Elsewhere,
+            () if terms.has_ended(now) => Standing::Ended,
+            () if terms.holds_at(now) => Standing::Holds,
+            () => Standing::NotBegun,
+        };
+        let all = Scan { prefix: &prefix, limit: usize::MAX, ..Scan::default() };
+        for row in store::page::<AssignmentRecord>(store, &all)?.0 {
+            let AssignmentRecord { role, terms, .. } = row.record;
+            for (own, roles) in self.ways_down(role, permission)? {
+                // An assignment that denies turns what is granted into denials; a role's denial is one in any case.
+                let effect = if terms.effect == Effect::Deny { Effect::Deny } else { own };
+                let mut records = vec![self.made_by(Subject::User(user), |record| {
+                    record.object == Some(Subject::Role(role))
+                        && matches!(
+                            record.kind,
+                            AuditKind::RoleAssigned
+                                | AuditKind::PrivilegedRoleAssigned
+                                | AuditKind::BreakGlass
+                        )
+                        && tells(&record.detail, &terms.describe())
+                })?];
+                for pair in roles.windows(2) {
+                    let [senior, junior] = pair else { continue };
+                    records.push(self.made_by(Subject::Role(*senior), |record| {
+                        record.kind == AuditKind::RoleInherited
+                            && record.object == Some(Subject::Role(*junior))
+                    })?);
+                }
+                if let Some(last) = roles.last() {
+                    records.push(self.made_by(Subject::Role(*last), |record| {
+                        let kinds = match own {
+                            Effect::Allow => [AuditKind::RoleGranted, AuditKind::RoleCreated],
+                            Effect::Deny => [AuditKind::RoleDenied; 2],
+                        };
+                        kinds.contains(&record.kind) && lists(&record.detail, permission)
+                    })?);
+                }
+                let (scope, standing) = (terms.scope, standing(&terms));
+                links.push(Link { effect, standing, scope, roles, terms: terms.clone(), records });
+            }
+        }
+        let prefix = (user, permission).bytes();
+        let all = Scan { prefix: &prefix, limit: usize::MAX, ..Scan::default() };
+        for row in store::page::<AccessRecord>(store, &all)?.0 {
+            let terms = row.record.terms;
+            let record = self.made_by(Subject::User(user), |record| {
+                record.object == Some(Subject::Permission(permission))
+                    && matches!(record.kind, AuditKind::AccessGranted | AuditKind::BreakGlass)
+                    && tells(&record.detail, &terms.describe())
+            })?;
+            let (effect, scope, standing) = (terms.effect, terms.scope, standing(&terms));
+            links.push(Link { effect, standing, scope, roles: Vec::new(), terms, records: vec![record] });
+        }
+        links.sort_by_key(|link| (link.standing != Standing::Holds, link.effect == Effect::Allow));
+        let holds = |effect| move |link: &Link| link.standing == Standing::Holds && link.effect == effect;
+        let allowed = findings.is_empty()
+            && links.iter().any(holds(Effect::Allow))
+            && !links.iter().any(holds(Effect::Deny));
+        let (decision, would_give) = match allowed {
+            true => (Decision::Allow, Vec::new()),
+            false => {
+                (Decision::Deny(Denial::Permission), self.would_give(permission, levels.iter().rev().nth(1))?)
+            }
+        };
+        Ok(Explanation { user, permission, scope, decision, findings, links, would_give })
+    }
+
+    /// Roles that give it and can be assigned in that tenant.
+    fn would_give(&self, permission: Permission, tenant: Option<&ScopeId>) -> Result<Vec<RoleId>> {
+        let mut found = Vec::new();
+        for role in self.view.roles_giving(permission) {
+            let Some(record) = store::read::<RoleRecord>(&*self.store, &role)? else { continue };
+            if record.record.scope == ScopeId::ROOT || Some(&record.record.scope) == tenant {
+                found.push(role);
+            }
+            if found.len() == MOST_ROLES {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// The shortest chains from a role to each role below it that grants the permission itself, or denies it.
+    fn ways_down(&self, top: RoleId, permission: Permission) -> Result<Vec<(Effect, Vec<RoleId>)>> {
+        let (mut above, mut order, mut next) = (BTreeMap::from([(top, None)]), vec![top], 0);
+        let mut found = Vec::new();
+        while let Some(role) = order.get(next).copied() {
+            next += 1;
+            let Some(record) = store::read::<RoleRecord>(&*self.store, &role)? else { continue };
+            for parent in record.record.parents {
+                above.entry(parent).or_insert_with(|| {
+                    order.push(parent);
+                    Some(role)
+                });
+            }
+            let own = [
+                (Effect::Allow, self.has_bit::<false>(role, permission)?),
+                (Effect::Deny, self.has_bit::<true>(role, permission)?),
+            ];
+            for (effect, _) in own.into_iter().filter(|(_, has)| *has) {
+                let mut chain = vec![role];
+                while let Some(Some(senior)) = chain.last().and_then(|last| above.get(last)) {
+                    chain.push(*senior);
+                }
+                chain.reverse();
+                found.push((effect, chain));
+            }
+        }
+        Ok(found)
+    }
+
+    fn has_bit<const DENY: bool>(&self, role: RoleId, permission: Permission) -> Result<bool> {
+        let chunk = store::read::<Chunk<DENY>>(&*self.store, &(role, permission.bit() / CHUNK_BITS))?;
+        let within = Permission::from_bit(permission.bit() % CHUNK_BITS);
+        Ok(chunk.is_some_and(|chunk| {
+            chunk.record.words.get(within.word()).is_some_and(|word| word & within.mask() != 0)
+        }))
+    }
+
+    /// The latest record of that subject that fits.
+    fn made_by(&self, subject: Subject, fits: impl Fn(&AuditRecord) -> bool) -> Result<Option<AuditRecord>> {
+        let prefix = subject.bytes();
+        let (mut after, mut seen) = (None::<Vec<u8>>, 0);
+        while seen < MOST_RECORDS {
+            let scan = Scan { prefix: &prefix, after: after.as_deref(), limit: 64, descending: true };
+            let (records, more) = self.records_by(AUDIT_BY_SUBJECT, &scan)?;
+            seen += records.len();
+            if let Some(found) = records.into_iter().find(|record| fits(record)) {
+                return Ok(Some(found));
+            }
+            match more {
+                Some(more) => after = Some(more),
+                None => break,
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Whether a detail is that text, or the beginning of it where it was too long.
+fn tells(detail: &str, text: &str) -> bool {
+    detail == text || detail.strip_suffix('…').is_some_and(|beginning| text.starts_with(beginning))
+}
+
+/// Whether the detail of a record of grants lists the permission: ranges such as `3-5 9` after the word.
+fn lists(detail: &str, permission: Permission) -> bool {
+    let Some((_, ranges)) = detail.rsplit_once("permissions") else { return false };
+    ranges.split(' ').any(|range| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let bounds = first.parse::<u32>().ok().zip(last.parse::<u32>().ok());
+        bounds.is_some_and(|(first, last)| (first..=last).contains(&permission.bit()))
+    })
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdict = if self.decision.is_allowed() { "allowed" } else { "denied" };
+        writeln!(f, "{}, {}, at {}: {verdict}", self.user, self.permission, self.scope)?;
+        for finding in &self.findings {
+            match finding {
+                Finding::NoUser => writeln!(f, "  there is no such user")?,
+                Finding::NotActive(status) => writeln!(f, "  the user may not log in ({status:?})")?,
+                Finding::NoScope => writeln!(f, "  there is no such scope")?,
+                Finding::NoPermission => writeln!(f, "  there is no such permission")?,
+            }
+        }
+        for link in &self.links {
+            let verb = if link.effect == Effect::Deny { "denied" } else { "given" };
+            write!(f, "  {verb} at {}", link.scope)?;
+            match link.roles.split_first() {
+                None => write!(f, " without a role")?,
+                Some((assigned, below)) => {
+                    write!(f, " by {assigned}")?;
+                    for role in below {
+                        write!(f, ", which inherits from {role}")?;
+                    }
+                }
+            }
+            match link.standing {
+                Standing::Holds => writeln!(f)?,
+                Standing::NotBegun => writeln!(f, "; it has not begun")?,
+                Standing::Ended => writeln!(f, "; it is over")?,
+                Standing::Elsewhere => writeln!(f, "; that is another place")?,
+            }
+            for record in link.records.iter().flatten() {
+                writeln!(f, "    {record}")?;
+            }
+        }
+        if !self.would_give.is_empty() {
+            let roles: Vec<String> = self.would_give.iter().map(RoleId::to_string).collect();
+            writeln!(f, "  it would be given by {}", roles.join(", "))?;
+        }
+        Ok(())
+    }
+}
