@@ -5,7 +5,7 @@ use crate::Portcullis;
 use crate::clock::{Clock, Timestamp};
 use crate::crypto::Token;
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::{RoleId, UserId};
+use crate::id::{RoleId, ScopeId, UserId};
 use crate::secret::Entropy;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -123,6 +123,15 @@ pub fn populate_users(
 /// `NotFound` for a user that does not exist; the storage kinds.
 pub fn populate_sessions(gate: &Portcullis, users: &[UserId]) -> Result<Vec<Token>> {
     crate::engine::populate_sessions(gate, users)
+}
+
+/// Assigns roles to users at scopes, many to a commit and without audit records: for benches. None of them may exist
+/// already.
+///
+/// # Errors
+/// The storage kinds; `AlreadyExists`.
+pub fn populate_assignments(gate: &Portcullis, held: &[(UserId, RoleId, ScopeId)]) -> Result<()> {
+    crate::engine::populate_assignments(gate, held)
 }
 
 /// Feeds bytes to the decoder of every stored record. For fuzzing: whatever the bytes are, each decoder answers with

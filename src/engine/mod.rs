@@ -39,7 +39,7 @@ pub use users::Users;
 pub use verify::Verification;
 #[cfg(feature = "testing")]
 pub(crate) use {
-    populate::{sessions as populate_sessions, users as populate_users},
+    populate::{assignments as populate_assignments, sessions as populate_sessions, users as populate_users},
     verify::{decode_as_every_record, dump},
 };
 

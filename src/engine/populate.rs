@@ -6,7 +6,7 @@ use crate::clock::Timestamp;
 use crate::crypto::Token;
 use crate::error::{Error, Result};
 use crate::grant::Grant;
-use crate::id::{RoleId, UserId};
+use crate::id::{RoleId, ScopeId, UserId};
 use crate::session::SessionRecord;
 use crate::store::{Batch, CommitError, MAX_OPERATIONS};
 use crate::user::{self, NewUser};
@@ -58,6 +58,18 @@ pub(crate) fn users(gate: &Portcullis, prefix: &str, count: usize, roles: &[Role
     }
     filler.commit()?;
     Ok(ids)
+}
+
+pub(crate) fn assignments(gate: &Portcullis, held: &[(UserId, RoleId, ScopeId)]) -> Result<()> {
+    let engine = gate.engine();
+    let mut filler = Filler { gate, batch: Batch::new() };
+    for (user, role, scope) in held {
+        let terms = Grant::new().at(*scope);
+        let new = AssignmentRecord { user: *user, role: *role, terms, since: engine.now(), by: None };
+        filler.batch.insert(&new)?;
+        filler.commit_if_full()?;
+    }
+    filler.commit()
 }
 
 pub(crate) fn sessions(gate: &Portcullis, users: &[UserId]) -> Result<Vec<Token>> {

@@ -133,10 +133,9 @@ impl Review<'_> {
         now: ViewTime,
     ) -> Option<(usize, Holding)> {
         let levels = self.gate.engine().view.levels_of(user, scope)?;
-        let found = levels.iter().enumerate().find_map(|(level, (_, parts))| {
+        (0..).zip(&levels).find_map(|(level, (_, parts))| {
             Some((level, parts.iter().find(|part| giving.gives(part, now))?.holding))
-        });
-        found
+        })
     }
 
     /// All that a user may do at a scope now, through roles and without; whatever the user's status.

@@ -2,7 +2,7 @@
 
 use super::races::scene;
 use super::step::at;
-use super::tests::{Mix, bit, handle, role, session, user};
+use super::tests::{Mix, bit, denial, grant, handle, role, session, user};
 use super::*;
 
 const NOW: ViewTime = ViewTime::from_secs(1000);
@@ -176,4 +176,75 @@ fn words_of_two_policies_make_no_answer() {
         assert_eq!(view.check_user(user(1), bit(70), NOW), Answer::Allow);
     });
     assert_eq!(view.user_has_all(user(1), &both, NOW), Answer::Deny);
+}
+
+/// Scope 5 in 4 in the global one; user 1 was given bit 3 at 5 and is denied it at 4.
+fn scoped_stage() -> &'static View {
+    let view = stage();
+    let [outer, inner] = [4, 5].map(ScopeId::from_number);
+    view.define(bit(3)).unwrap();
+    view.assign(user(1), inner, grant(bit(3))).unwrap();
+    view.assign(user(1), outer, denial(bit(3))).unwrap();
+    assert_eq!(view.check_user_at(user(1), bit(3), inner, NOW), Answer::Deny);
+    view
+}
+
+#[test]
+fn levels_of_two_moments_make_no_answer() {
+    let [outer, inner] = [4, 5].map(ScopeId::from_number);
+    for by_session in [false, true] {
+        for moved in [false, true] {
+            let view = scoped_stage();
+            let held = handle(view, 99);
+            for _ in 0..2 {
+                assert_eq!(view.check_session_at(held, bit(3), inner, NOW), Answer::Deny);
+            }
+            // What gave it goes before what denies it does: there is no moment at which it is allowed.
+            at(Step::LevelRead, move || {
+                view.unassign(user(1), inner, Holding::Permission(bit(3))).unwrap();
+                match moved {
+                    true => view.put_scope(inner, ScopeId::ROOT).unwrap(),
+                    false => view.unassign(user(1), outer, Holding::Permission(bit(3))).unwrap(),
+                }
+            });
+            let answer = match by_session {
+                true => view.check_session_at(held, bit(3), inner, NOW),
+                false => view.check_user_at(user(1), bit(3), inner, NOW),
+            };
+            assert_eq!(answer, Answer::Deny, "by session {by_session}, moved {moved}");
+        }
+    }
+}
+
+#[test]
+fn a_policy_and_a_tree_of_two_moments_make_no_answer() {
+    let [outer, inner] = [4, 5].map(ScopeId::from_number);
+    let view = stage();
+    view.define(bit(3)).unwrap();
+    view.put_role(role(3), &[]).unwrap();
+    view.put_grants(role(3), 0, &[8]).unwrap();
+    view.assign(user(1), inner, Part::role(role(3))).unwrap();
+    view.assign(user(1), outer, denial(bit(3))).unwrap();
+    assert_eq!(view.check_user_at(user(1), bit(3), inner, NOW), Answer::Deny);
+    // The sets still have the bits of the policy that is over.
+    at(Step::CellRead, move || {
+        view.remove_grants(role(3), 0).unwrap();
+        view.unassign(user(1), outer, Holding::Permission(bit(3))).unwrap();
+    });
+    assert_eq!(view.check_user_at(user(1), bit(3), inner, NOW), Answer::Deny);
+}
+
+#[test]
+fn a_set_number_at_a_scope_that_goes_to_another_user() {
+    let inner = ScopeId::from_number(5);
+    let view = stage();
+    view.define(bit(3)).unwrap();
+    view.assign(user(1), inner, grant(bit(1))).unwrap();
+    assert_eq!(view.check_user_at(user(1), bit(3), inner, NOW), Answer::Deny);
+    at(Step::TreeRead, move || {
+        view.unassign(user(1), inner, Holding::Permission(bit(1))).unwrap();
+        view.assign(user(2), inner, grant(bit(3))).unwrap();
+        assert_eq!(view.check_user_at(user(2), bit(3), inner, NOW), Answer::Allow);
+    });
+    assert_eq!(view.check_user_at(user(1), bit(3), inner, NOW), Answer::Deny);
 }

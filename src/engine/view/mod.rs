@@ -344,9 +344,11 @@ impl View {
     #[inline(always)]
     fn holds(&self, user: u32, set: u32, ask: &Ask<'_>, version: u64, now: ViewTime) -> Option<bool> {
         let Ask::At(permission, scope) = ask else { return self.sets.holds(set, ask, version, now) };
+        step(Step::CellRead);
         let turn = self.counters.turn.read()?;
         let held = self.tally(user, set, *permission, *scope, version, now)?;
-        // The words of several sets are of one moment if neither the tree nor the policy moved.
+        // Every vote is of that policy version. It was read before the turn: tree and policy are of one moment if the
+        // policy is still the same.
         (self.counters.turn.still(turn) && self.counters.version.load(Ordering::Relaxed) == version)
             .then_some(held)
     }
@@ -375,6 +377,7 @@ impl View {
                 Vote::Allow => allowed = true,
                 Vote::Silent => {}
             }
+            step(Step::LevelRead);
             if level == 0 {
                 return Some(allowed);
             }

@@ -192,15 +192,16 @@ impl Policy {
             .filter(|(_, node)| node.present && word(&node.own.allowed))
             .map(|(place, _)| place)
             .collect();
-        let (mut reached, mut open) = (HashSet::new(), own);
+        let (mut reached, mut order, mut open) = (HashSet::new(), Vec::new(), own);
         while let Some(place) = open.pop() {
             let Some(node) = self.node(place).filter(|node| node.present) else { continue };
             if reached.insert(place) {
+                order.push(place);
                 open.extend_from_slice(&node.seniors);
             }
         }
-        let mut found = Vec::with_capacity(reached.len());
-        for place in reached {
+        let mut found = Vec::with_capacity(order.len());
+        for place in order {
             let settled = self.settle(place);
             if let Some(node) = self.node(place)
                 && !(settled && word(&node.effective.denied))

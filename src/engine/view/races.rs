@@ -1,6 +1,6 @@
 //! The view under readers and a writer at once. No test waits for time: readers turn until the writer is done.
 
-use super::tests::{Mix, bit, handle, role, session, user};
+use super::tests::{Mix, bit, denial, handle, role, session, user};
 use super::*;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, fence};
@@ -10,7 +10,7 @@ const NOW: ViewTime = ViewTime::from_secs(1000);
 const READERS: usize = 2;
 const ROUNDS: u32 = 300;
 
-/// Role 1 with bits 0 and 70, user 1 in it with session 99, and a crowd.
+/// Role 1 with bits 0 and 70, user 1 in it with session 99, a crowd, and the scopes 4, 5 in it, and 6.
 pub(super) fn scene() -> View {
     let view = View::new().unwrap();
     for r in 1..=4 {
@@ -25,6 +25,9 @@ pub(super) fn scene() -> View {
         view.put_user(user(n), UserState::Active, 0).unwrap();
     }
     view.assign_role(user(1), role(1)).unwrap();
+    for (scope, parent) in [(4, 0), (5, 4), (6, 0)] {
+        view.put_scope(ScopeId::from_number(scope), ScopeId::from_number(parent)).unwrap();
+    }
     view.put_session(&session(99, 1)).unwrap();
     view
 }
@@ -79,7 +82,10 @@ fn alternate(give: impl Fn(&View), take: impl Fn(&View)) {
     let (view, phase, done) = (scene(), AtomicU32::new(GIVEN), AtomicBool::new(false));
     let held = handle(&view, 99);
     let both: PermissionSet = [bit(0), bit(70)].into_iter().collect();
-    let questions: [&(dyn Fn() -> Answer + Sync); 6] = [
+    let inner = ScopeId::from_number(5);
+    let questions: [&(dyn Fn() -> Answer + Sync); 8] = [
+        &|| view.check_user_at(user(1), bit(0), inner, NOW),
+        &|| view.check_session_at(held, bit(0), inner, NOW),
         &|| view.check_user(user(1), bit(0), NOW),
         &|| view.check_session(held, bit(0), NOW),
         &|| match view.find(SessionId::from_number(99)) {
@@ -151,6 +157,28 @@ fn a_taken_role_is_gone_when_the_call_returns() {
         |view| view.assign_role(user(1), role(1)).unwrap(),
         |view| view.unassign_role(user(1), role(1)).unwrap(),
     );
+}
+
+#[test]
+fn a_denial_at_a_scope_counts_when_the_call_returns() {
+    let outer = ScopeId::from_number(4);
+    alternate(
+        |view| view.unassign(user(1), outer, Holding::Permission(bit(0))).unwrap(),
+        |view| view.assign(user(1), outer, denial(bit(0))).unwrap(),
+    );
+}
+
+#[test]
+fn a_scope_that_is_moved_or_removed_is_so_when_the_call_returns() {
+    let [outer, inner, denied] = [4, 5, 6].map(ScopeId::from_number);
+    alternate(
+        |view| view.put_scope(inner, outer).unwrap(),
+        |view| {
+            view.assign(user(1), denied, denial(bit(0))).unwrap();
+            view.put_scope(inner, denied).unwrap();
+        },
+    );
+    alternate(|view| view.put_scope(outer, ScopeId::ROOT).unwrap(), |view| view.remove_scope(outer));
 }
 
 #[test]

@@ -16,6 +16,8 @@ pub(super) enum Step {
     Remember,
     /// What is held at scopes is about to be read.
     TreeRead,
+    /// What is held at one scope was read, the next one not yet.
+    LevelRead,
     /// The directory was read, the page not yet.
     DirectoryRead,
     /// A time of last use is about to be stored.

@@ -291,6 +291,15 @@ proptest! {
     }
 }
 
+/// For ever.
+pub(super) fn denial(permission: Permission) -> Part {
+    Part::new(Holding::Permission(permission), &crate::grant::Grant::new().denying())
+}
+
+pub(super) fn grant(permission: Permission) -> Part {
+    Part::new(Holding::Permission(permission), &crate::grant::Grant::new())
+}
+
 impl View {
     pub(super) fn assign_role(&self, user: UserId, role: RoleId) -> Result<()> {
         self.assign(user, ScopeId::ROOT, Part::role(role))
