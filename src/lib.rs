@@ -57,4 +57,6 @@ pub mod _docs {
     pub mod defaults {}
     #[doc = include_str!("docs/format.md")]
     pub mod format {}
+    #[doc = include_str!("docs/guide.md")]
+    pub mod guide {}
 }

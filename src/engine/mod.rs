@@ -209,6 +209,12 @@ impl Portcullis {
         }
     }
 
+    /// The time by which decisions are made: it follows the clock, and goes on where it stood when the clock is set back.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.engine.now()
+    }
+
     fn engine(&self) -> &Engine {
         &self.engine
     }
