@@ -305,7 +305,7 @@ impl Roles<'_> {
     ///
     /// # Errors
     /// `NotFound`; `AlreadyExists`; `Cycle` where the second inherits from the first already, or they are the same;
-    /// `LimitExceeded` for a 257th parent; the storage kinds.
+    /// `LimitExceeded` for a 129th parent; the storage kinds.
     pub fn inherit(&self, role: RoleId, parent: RoleId) -> Result<()> {
         self.change_parent(role, parent, true)
     }

@@ -10,7 +10,7 @@ use crate::credential::CredentialRecord;
 use crate::error::{Error, Result};
 use crate::id::{Key, RoleId, ScopeId, UserId};
 use crate::permission::Permission;
-use crate::role::{self, DenyChunk, GrantChunk, ROLE_BY_NAME, RoleRecord};
+use crate::role::{self, DenyChunk, GrantChunk, ROLE_BY_NAME, ROLE_BY_PARENT, RoleRecord};
 use crate::scope::{SCOPE_BY_NAME, ScopeRecord};
 use crate::session::{SESSION_BY_EXPIRY, SESSION_BY_USER, SessionRecord};
 use crate::store::{self, Batch, CommitError, Record, Scan, Stored, Table};
@@ -169,12 +169,9 @@ impl Engine {
         for chunk in self.slice::<DenyChunk>(DenyChunk::TABLE, &prefix, BATCH)? {
             batch.remove(&chunk);
         }
-        self.each::<RoleRecord>(|heir| {
-            if heir.record.parents.contains(&role) && batch.operations() < BATCH * 3 {
-                role::stage_drop_parent(&mut batch, heir, role)?;
-            }
-            Ok(())
-        })?;
+        for heir in self.slice::<RoleRecord>(ROLE_BY_PARENT, &prefix, BATCH)? {
+            role::stage_drop_parent(&mut batch, &heir, role)?;
+        }
         Ok(batch)
     }
 
@@ -220,6 +217,10 @@ impl Engine {
             batch.insert(&LeftoverRecord { what: Leftover::Scope(child.record.id), mark: 0 })?;
         }
         for role in self.slice::<RoleRecord>(ROLE_BY_NAME, &prefix, BATCH / 2)? {
+            // A role can have 128 parents, each with an index row: it goes into a batch with little in it.
+            if batch.operations() > BATCH {
+                break;
+            }
             batch.remove(&role);
             batch.insert(&LeftoverRecord { what: Leftover::Role(role.record.id), mark: 0 })?;
         }

@@ -8,15 +8,15 @@ pub(crate) use ops::{
     stage_drop_parent, stage_parent,
 };
 pub(crate) use record::{
-    CHUNK_BITS, CHUNK_WORDS, Chunk, DenyChunk, GrantChunk, HierarchyRecord, ROLE, ROLE_BY_NAME, ROLE_DENY,
-    ROLE_GRANT, RoleRecord, TABLES, name_key,
+    CHUNK_BITS, CHUNK_WORDS, Chunk, DenyChunk, GrantChunk, HierarchyRecord, ROLE, ROLE_BY_NAME,
+    ROLE_BY_PARENT, ROLE_DENY, ROLE_GRANT, RoleRecord, TABLES, name_key,
 };
 
 use crate::clock::Timestamp;
 use crate::id::{RoleId, ScopeId, Stamp};
 
 /// Most roles that one role can inherit from directly.
-pub(crate) const MAX_PARENTS: usize = 256;
+pub(crate) const MAX_PARENTS: usize = 128;
 
 /// A role.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub struct Role {
     pub name: String,
     /// For people; may be empty.
     pub description: String,
-    /// The roles whose permissions this one holds too; at most 256, and they may have parents in turn.
+    /// The roles whose permissions this one holds too; at most 128, and they may have parents in turn.
     pub parents: Vec<RoleId>,
     /// Whether the audit log marks what is done with it.
     pub privileged: bool,

@@ -1,6 +1,8 @@
 //! Stages changes to roles.
 
-use super::record::{CHUNK_BITS, CHUNK_WORDS, Chunk, HierarchyRecord, ROLE_BY_NAME, RoleRecord, name_key};
+use super::record::{
+    CHUNK_BITS, CHUNK_WORDS, Chunk, HierarchyRecord, ROLE_BY_NAME, ROLE_BY_PARENT, RoleRecord, name_key,
+};
 use super::{MAX_PARENTS, RoleChange};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
@@ -202,17 +204,42 @@ pub(crate) fn stage_parent(
 }
 
 /// Whether a role is another one or holds it through its parents.
+///
+/// It walks down from the one and up from the other in turn, and knows the answer when either walk ends: a new role on
+/// top of a long chain, or below one, costs one step.
 fn inherits(store: &dyn Store, senior: RoleId, junior: RoleId) -> Result<bool> {
-    let mut reached = BTreeSet::from([senior]);
-    let mut open = vec![senior];
-    while let Some(role) = open.pop() {
-        if role == junior {
-            return Ok(true);
+    let mut walks = [(senior, junior, Direction::Down), (junior, senior, Direction::Up)]
+        .map(|(from, to, direction)| (BTreeSet::from([from]), vec![from], to, direction));
+    loop {
+        for (reached, open, wanted, direction) in &mut walks {
+            let Some(role) = open.pop() else { return Ok(false) };
+            if role == *wanted {
+                return Ok(true);
+            }
+            open.extend(
+                neighbours(store, role, *direction)?.into_iter().filter(|next| reached.insert(*next)),
+            );
         }
-        let Some(found) = store::read::<RoleRecord>(store, &role)? else { continue };
-        open.extend(found.record.parents.into_iter().filter(|parent| reached.insert(*parent)));
     }
-    Ok(false)
+}
+
+#[derive(Clone, Copy)]
+enum Direction {
+    Up,
+    Down,
+}
+
+fn neighbours(store: &dyn Store, role: RoleId, direction: Direction) -> Result<Vec<RoleId>> {
+    match direction {
+        Direction::Down => {
+            Ok(store::read::<RoleRecord>(store, &role)?.map(|found| found.record.parents).unwrap_or_default())
+        }
+        Direction::Up => {
+            let prefix = role.bytes();
+            let scan = Scan { prefix: &prefix, limit: usize::MAX, ..Scan::default() };
+            store.scan(ROLE_BY_PARENT, &scan)?.iter().map(|row| RoleId::read(&row.value)).collect()
+        }
+    }
 }
 
 /// Stages the removal of a parent that does not exist any more.
