@@ -81,6 +81,13 @@ impl Principal<'_> {
         engine.view.check_session_at(self.session, permission, scope, engine.seconds()) == Answer::Allow
     }
 
+    /// Whether the principal may do all of this now at a scope, decided at one moment.
+    #[must_use]
+    pub fn can_all_at(&self, permissions: &PermissionSet, scope: ScopeId) -> bool {
+        let engine = self.gate.engine();
+        engine.view.session_has_all_at(self.session, permissions, scope, engine.seconds()) == Answer::Allow
+    }
+
     /// As [`can_at`](Self::can_at), telling a refusal from an outage.
     ///
     /// # Errors
@@ -166,6 +173,22 @@ impl Portcullis {
     pub fn check_all(&self, user: UserId, permissions: &PermissionSet) -> Result<Decision> {
         let engine = self.engine();
         engine.decide(engine.view.user_has_all(user, permissions, engine.seconds()))
+    }
+}
+
+impl Portcullis {
+    /// As [`check_at`](Self::check_at), for several permissions at one moment.
+    ///
+    /// # Errors
+    /// `Stopped` after a storage failure.
+    pub fn check_all_at(
+        &self,
+        user: UserId,
+        permissions: &PermissionSet,
+        scope: ScopeId,
+    ) -> Result<Decision> {
+        let engine = self.engine();
+        engine.decide(engine.view.user_has_all_at(user, permissions, scope, engine.seconds()))
     }
 }
 

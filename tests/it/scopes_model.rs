@@ -126,6 +126,15 @@ fn ended(terms: Option<&Terms>, now: u64) -> bool {
 fn agree(gate: &Portcullis, model: &Model, real: &Real, scopes: &[u32], now: u64, tokens: &[String]) {
     for (u, token) in (0..USERS).zip(tokens) {
         let principal = gate.authenticate(token).unwrap();
+        for scope in scopes.iter().copied().chain([0]) {
+            let held = (0..PERMISSIONS).filter(|p| model.may(u, *p, scope, now)).map(|p| real.permissions[p]);
+            let (held, at) = (held.collect(), ScopeId::from_number(scope));
+            let there = model.levels(scope).is_some();
+            assert_eq!(principal.can_all_at(&held, at), there);
+            assert_eq!(gate.check_all_at(real.users[u], &held, at).unwrap().is_allowed(), there);
+            let all = real.permissions.iter().copied().collect();
+            assert_eq!(principal.can_all_at(&all, at), there && held == all);
+        }
         for p in 0..PERMISSIONS {
             for scope in scopes.iter().copied().chain([0]) {
                 let due = model.may(u, p, scope, now);

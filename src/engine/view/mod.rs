@@ -16,6 +16,7 @@ mod scoped;
 mod segmented;
 mod sets;
 mod step;
+mod tally;
 mod time;
 mod users;
 mod write;
@@ -30,12 +31,11 @@ pub(crate) use users::UserState;
 use crate::error::Result;
 use crate::id::{ScopeId, SessionId, UserId};
 use crate::permission::{Permission, PermissionSet};
-use crate::scope::MAX_DEPTH;
 use lines::{Lines, Search, Spot};
 use parking_lot::Mutex;
 use scoped::{Scoped, Turn};
 use segmented::Segmented;
-use sets::{Ask, Sets, Vote};
+use sets::{Ask, Sets};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use step::{Step, step};
@@ -138,6 +138,20 @@ impl View {
         }
     }
 
+    /// Does the user hold all of them at the scope at one moment?
+    pub(crate) fn user_has_all_at(
+        &self,
+        user: UserId,
+        permissions: &PermissionSet,
+        scope: ScopeId,
+        now: ViewTime,
+    ) -> Answer {
+        match scope {
+            ScopeId::ROOT => self.user_has_all(user, permissions, now),
+            _ => self.ask_user(user, &Ask::AllAt(permissions, scope), now),
+        }
+    }
+
     /// Does the user hold all of them at one moment?
     pub(crate) fn user_has_all(&self, user: UserId, permissions: &PermissionSet, now: ViewTime) -> Answer {
         self.ask_user(user, &Ask::All(permissions), now)
@@ -197,6 +211,20 @@ impl View {
         now: ViewTime,
     ) -> Answer {
         self.ask_session(session, &Ask::All(permissions), now)
+    }
+
+    /// The same for several at a scope.
+    pub(crate) fn session_has_all_at(
+        &self,
+        session: SessionHandle,
+        permissions: &PermissionSet,
+        scope: ScopeId,
+        now: ViewTime,
+    ) -> Answer {
+        match scope {
+            ScopeId::ROOT => self.session_has_all(session, permissions, now),
+            _ => self.ask_session(session, &Ask::AllAt(permissions, scope), now),
+        }
     }
 
     /// May the session be used?
@@ -337,72 +365,6 @@ impl View {
             spot.line.remember(facts, reading.set(), epoch);
         }
         Some(verdict(held))
-    }
-
-    /// The answer of a user who holds this set at the global scope; none if some set was not worked out, or if
-    /// anything moved. Whether the user still holds the set is for the caller to check afterwards.
-    #[inline(always)]
-    fn holds(&self, user: u32, set: u32, ask: &Ask<'_>, version: u64, now: ViewTime) -> Option<bool> {
-        let Ask::At(permission, scope) = ask else { return self.sets.holds(set, ask, version, now) };
-        step(Step::CellRead);
-        let turn = self.counters.turn.read()?;
-        let held = self.tally(user, set, *permission, *scope, version, now)?;
-        // Every vote is of that policy version. It was read before the turn: tree and policy are of one moment if the
-        // policy is still the same.
-        (self.counters.turn.still(turn) && self.counters.version.load(Ordering::Relaxed) == version)
-            .then_some(held)
-    }
-
-    /// The votes of all levels from the scope up: a denial on any of them decides.
-    #[inline]
-    fn tally(
-        &self,
-        user: u32,
-        root: u32,
-        permission: Permission,
-        scope: ScopeId,
-        version: u64,
-        now: ViewTime,
-    ) -> Option<bool> {
-        let (table, mut level, mut allowed) = (self.scoped.table(), scope.get(), false);
-        step(Step::TreeRead);
-        for _ in 0..=MAX_DEPTH {
-            let set = match level {
-                0 => root,
-                _ => table.get(user, level),
-            };
-            // Set 0 is that of nothing, and has nothing to say.
-            match if set == 0 { Vote::Silent } else { self.sets.vote(set, permission, version, now)? } {
-                Vote::Deny => return Some(false),
-                Vote::Allow => allowed = true,
-                Vote::Silent => {}
-            }
-            step(Step::LevelRead);
-            if level == 0 {
-                return Some(allowed);
-            }
-            // A scope that is not there, or lies in one that is not, has nobody who may do anything.
-            let Some(parent) = self.scoped.parent(level) else { return Some(false) };
-            level = parent;
-        }
-        Some(false)
-    }
-
-    /// Works out every set that the question needs.
-    fn refresh(&self, writer: &mut Writer, user: u32, set: u32, ask: &Ask<'_>, version: u64, now: ViewTime) {
-        writer.refresh(&self.sets, set, version, now);
-        let Ask::At(_, scope) = ask else { return };
-        let (table, mut level) = (self.scoped.table(), scope.get());
-        for _ in 0..MAX_DEPTH {
-            if level == 0 {
-                return;
-            }
-            match table.get(user, level) {
-                0 => {}
-                set => writer.refresh(&self.sets, set, version, now),
-            }
-            level = self.scoped.parent(level).unwrap_or(0);
-        }
     }
 
     #[cold]

@@ -32,6 +32,7 @@ pub(super) enum Ask<'a> {
     All(&'a PermissionSet),
     /// One at a scope below the global one.
     At(Permission, ScopeId),
+    AllAt(&'a PermissionSet, ScopeId),
 }
 
 /// What one set says of a permission.
@@ -193,7 +194,7 @@ impl Sets {
                 entry.begin(version, now)?;
                 Some(self.word(set, entry, permission.word()) & permission.mask() != 0)
             }
-            Ask::All(wanted) => {
+            Ask::All(wanted) | Ask::AllAt(wanted, _) => {
                 let entry = self.entries.get(set)?;
                 let reading = entry.begin(version, now)?;
                 let mut pairs = wanted.words().iter().enumerate();
