@@ -36,6 +36,8 @@ pub enum Denial {
     Session,
     /// The principal does not hold the permission.
     Permission,
+    /// The actor's delegation does not cover what was asked for.
+    Delegation,
 }
 
 /// What sort of error it is.
@@ -54,6 +56,13 @@ pub enum ErrorKind {
     Conflict,
     /// The inheritance edge would close a cycle in the role hierarchy. Nothing was changed.
     Cycle,
+    /// Somebody would hold, or a session would have active, too many roles of a set that keeps duties apart. Nothing
+    /// was changed.
+    SeparationOfDuty,
+    /// A protected role would lose its last holder. Nothing was changed.
+    LastHolder,
+    /// What the application declares is not what the database has stored. Nothing was changed.
+    Mismatch,
     /// A documented limit would be exceeded. Nothing was changed.
     LimitExceeded,
     /// The admission gate is full: too many password hashes under way. Try again later.
@@ -185,6 +194,7 @@ impl fmt::Display for Denial {
             Self::Credentials => "the login name or password is not right, or the account may not log in now",
             Self::Session => "the token names no live session; log in again",
             Self::Permission => "the permission is not granted",
+            Self::Delegation => "the actor's delegation does not cover this",
         })
     }
 }
