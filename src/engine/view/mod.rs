@@ -9,6 +9,7 @@
 mod apply;
 mod lines;
 mod pages;
+mod pairs;
 mod part;
 mod policy;
 mod review;
