@@ -205,6 +205,7 @@ impl Engine {
                 device: client.device.clone(),
                 ip: client.ip,
                 user_agent: client.user_agent.clone(),
+                roles: None,
             };
             plan.batch.insert(&record)?;
             let detail = client.ip.map(|ip| format!("from {ip}")).unwrap_or_default();

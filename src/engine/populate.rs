@@ -92,6 +92,7 @@ pub(crate) fn sessions(gate: &Portcullis, users: &[UserId]) -> Result<Vec<Token>
             device: String::new(),
             ip: None,
             user_agent: String::new(),
+            roles: None,
         })?;
         tokens.push(token);
         filler.commit_if_full()?;

@@ -6,7 +6,7 @@ pub(crate) use record::{SESSION, SESSION_BY_EXPIRY, SESSION_BY_USER, SessionReco
 
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
-use crate::id::{SessionId, UserId};
+use crate::id::{RoleId, SessionId, UserId};
 use crate::text;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -29,6 +29,9 @@ pub struct Session {
     pub expires: Timestamp,
     /// What the caller said of the client.
     pub client: Client,
+    /// The roles that were selected for it, by number; `None` where all that the user has count, also those that are
+    /// assigned later. One that the user does not have, or no longer, does not count for as long.
+    pub selected: Option<Vec<RoleId>>,
 }
 
 /// Where a login comes from, as far as the caller knows.

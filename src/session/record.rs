@@ -2,7 +2,7 @@
 
 use super::{Client, Session};
 use crate::clock::Timestamp;
-use crate::id::{SessionId, UserId};
+use crate::id::{RoleId, SessionId, UserId};
 use crate::store::{Index, Record, Table};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -29,6 +29,8 @@ pub(crate) struct SessionRecord {
     pub(crate) device: String,
     pub(crate) ip: Option<IpAddr>,
     pub(crate) user_agent: String,
+    /// The roles that are active, in rising order, each once; all that the user has where none is named.
+    pub(crate) roles: Option<Vec<RoleId>>,
 }
 
 impl fmt::Debug for SessionRecord {
@@ -55,8 +57,9 @@ impl Record for SessionRecord {
 
 impl From<SessionRecord> for Session {
     fn from(record: SessionRecord) -> Self {
-        let SessionRecord { id, user, created, seen, idle_secs, expires, device, ip, user_agent, .. } =
-            record;
+        let SessionRecord {
+            id, user, created, seen, idle_secs, expires, device, ip, user_agent, roles, ..
+        } = record;
         Self {
             id,
             user,
@@ -65,6 +68,7 @@ impl From<SessionRecord> for Session {
             idle_timeout: (idle_secs > 0).then(|| Duration::from_secs(u64::from(idle_secs))),
             expires,
             client: Client { device, ip, user_agent },
+            selected: roles,
         }
     }
 }

@@ -116,7 +116,8 @@ impl Review<'_> {
                     for scope in places {
                         let Some(levels) = engine.view.levels_of(user, scope) else { continue };
                         let parts = together(&levels);
-                        let (had, would) = (before.effective(&parts, now), after.effective(&parts, now));
+                        let (had, would) =
+                            (before.effective(&parts, None, now), after.effective(&parts, None, now));
                         if had != would {
                             let (loses, gains) = (minus(&had, &would), minus(&would, &had));
                             items.push(Impact { user, scope, loses, gains });

@@ -53,7 +53,10 @@ impl View {
                 self.remove_scope(ScopeId::read(key)?);
                 Ok(())
             }
-            (SESSION, Some(value)) => self.put_session(&line_of(&decode(value)?)),
+            (SESSION, Some(value)) => {
+                let session: SessionRecord = decode(value)?;
+                self.put_session(&line_of(&session), session.roles.as_deref())
+            }
             (SESSION, None) => {
                 self.remove_session(SessionId::read(key)?);
                 Ok(())
@@ -90,8 +93,10 @@ impl View {
     /// Whether the view says of a session what the record says; only its last-seen time may be ahead.
     pub(crate) fn agrees_on_session(&self, session: &SessionRecord) -> bool {
         let due = line_of(session);
-        self.session(session.id)
-            .is_some_and(|line| line.seen >= due.seen && SessionLine { seen: due.seen, ..line } == due)
+        self.session(session.id).is_some_and(|line| {
+            let SessionLine { selection, .. } = due;
+            line.seen >= due.seen && SessionLine { seen: due.seen, selection, ..line } == due
+        }) && self.selected_roles(session.id) == session.roles
     }
 }
 
@@ -128,6 +133,7 @@ fn line_of(session: &SessionRecord) -> SessionLine {
         digest: session.digest,
         user: session.user,
         generation: session.generation,
+        selection: 0,
         deadline: ViewTime::from(session.expires),
         idle_timeout: session.idle_secs,
         seen: ViewTime::from(session.seen),

@@ -32,7 +32,7 @@ fn give_back(view: &View) {
 fn split(view: &View) {
     let mut mix = Mix(9);
     for _ in 0..200 {
-        view.put_session(&session(mix.next(), 3)).unwrap();
+        view.put_session(&session(mix.next(), 3), None).unwrap();
     }
 }
 
@@ -63,7 +63,7 @@ fn a_line_that_another_session_moves_into_while_it_is_read() {
     let tenant = session(99 + 64, 2);
     let swap = move || {
         view.remove_session(held.id());
-        view.put_session(&tenant).unwrap();
+        view.put_session(&tenant, None).unwrap();
         let new = handle(view, 99 + 64);
         assert_eq!((new.page, new.slot), (held.page, held.slot));
         for _ in 0..2 {
@@ -86,7 +86,7 @@ fn a_line_that_another_session_moves_into_before_it_is_written() {
         }
         at(Step::Remember, move || {
             view.remove_session(held.id());
-            view.put_session(&session(99 + 64, 2)).unwrap();
+            view.put_session(&session(99 + 64, 2), None).unwrap();
         });
         view.check_session(held, bit(0), NOW);
         let new = handle(view, 99 + 64);
@@ -115,7 +115,7 @@ fn a_page_that_is_split_while_it_is_searched() {
     at(Step::IdRead, || {
         let mut mix = Mix(10);
         for _ in 0..2000 {
-            view.put_session(&session(mix.next(), 3)).unwrap();
+            view.put_session(&session(mix.next(), 3), None).unwrap();
         }
     });
     assert_eq!(view.read(&found).map(|snapshot| snapshot.handle.id), Some(99));
@@ -138,7 +138,7 @@ fn a_line_that_is_on_the_move_takes_no_time_of_last_use() {
     let held = handle(view, 99);
     // The page has this one line: it is the first to be copied.
     for n in 0..47 {
-        view.put_session(&session(99 + 64 * (n + 1), 3)).unwrap();
+        view.put_session(&session(99 + 64 * (n + 1), 3), None).unwrap();
     }
     at(Step::LineCopied, move || {
         let spots = (0..64).filter_map(|slot| view.lines.at(held.page, slot));

@@ -33,6 +33,8 @@ pub(crate) struct SessionLine {
     pub(crate) user: UserId,
     /// The user's session generation at login.
     pub(crate) generation: u32,
+    /// Which roles are active: 0 for all that the user has.
+    pub(crate) selection: u32,
     /// From this second on the session is dead.
     pub(crate) deadline: ViewTime,
     /// Dead this many seconds after it was last seen; 0 for never.
@@ -140,6 +142,20 @@ impl Facts {
     }
 }
 
+/// A session's generation and selection, in one word.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Aside(u64);
+
+impl Aside {
+    pub(super) const fn generation(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    pub(super) const fn selection(self) -> u32 {
+        self.0 as u32
+    }
+}
+
 /// The time in a word of last use.
 pub(super) const fn time_of(seen: u32) -> ViewTime {
     ViewTime::from_secs(seen & !DIRTY)
@@ -198,14 +214,15 @@ impl Line {
 #[repr(C, align(64))]
 pub(super) struct Page {
     pub(super) lines: [Line; LINES],
-    pub(super) generation: [AtomicU32; LINES],
+    /// `generation (32) | selection (32)` of each line.
+    pub(super) aside: [AtomicU64; LINES],
 }
 
 impl Default for Page {
     fn default() -> Self {
         Self {
             lines: std::array::from_fn(|_| Line::default()),
-            generation: std::array::from_fn(|_| AtomicU32::new(0)),
+            aside: std::array::from_fn(|_| AtomicU64::new(0)),
         }
     }
 }
@@ -220,9 +237,18 @@ pub(super) struct Spot<'a> {
 }
 
 impl Spot<'_> {
-    pub(super) fn generation(&self) -> &AtomicU32 {
+    /// What is asked only when the line does not know its user's set: the session's generation and selection.
+    pub(super) fn aside(&self) -> Aside {
+        Aside(self.aside_word().load(Ordering::Relaxed))
+    }
+
+    pub(super) fn put_aside(&self, session: &SessionLine) {
+        self.aside_word().store(pair(session.generation, session.selection), Ordering::Relaxed);
+    }
+
+    fn aside_word(&self) -> &AtomicU64 {
         // The slot is below 64 by construction; falling back costs no branch that matters.
-        self.page.generation.get(usize::from(self.slot) % LINES).unwrap_or(&self.page.generation[0])
+        self.page.aside.get(usize::from(self.slot) % LINES).unwrap_or(&self.page.aside[0])
     }
 
     pub(super) fn user(&self) -> u32 {
@@ -237,7 +263,8 @@ impl Spot<'_> {
             id: SessionId::from_number(id),
             digest: snapshot.digest,
             user: snapshot.user,
-            generation: self.generation().load(Ordering::Relaxed),
+            generation: self.aside().generation(),
+            selection: self.aside().selection(),
             deadline: snapshot.deadline,
             idle_timeout: snapshot.idle_timeout,
             seen: snapshot.seen,

@@ -15,6 +15,7 @@ mod policy;
 mod review;
 mod scoped;
 mod segmented;
+mod selection;
 mod sets;
 mod step;
 mod tally;
@@ -33,6 +34,7 @@ use crate::error::Result;
 use crate::id::{ScopeId, SessionId, UserId};
 use crate::permission::{Permission, PermissionSet};
 use lines::{Lines, Search, Spot};
+use pairs::Pairs;
 use parking_lot::Mutex;
 use scoped::{Scoped, Turn};
 use segmented::Segmented;
@@ -91,6 +93,8 @@ pub(crate) struct View {
     users: Segmented<UserCell, 4096>,
     sets: Sets,
     scoped: Scoped,
+    /// Under a set and a selection of roles, the set that the selection leaves of it.
+    derived: Pairs,
     lines: Lines,
     writer: Mutex<Writer>,
     why_stopped: OnceLock<String>,
@@ -107,6 +111,7 @@ impl View {
             users: Segmented::new(),
             sets: Sets::new(),
             scoped: Scoped::new(),
+            derived: Pairs::new(),
             lines: Lines::new()?,
             writer: Mutex::new(Writer::new()),
             why_stopped: OnceLock::new(),
@@ -251,7 +256,7 @@ impl View {
         match reading.standing {
             Standing::Refused => denial(version),
             Standing::Active | Standing::Lifted
-                if let Some(held) = self.holds(user.get() as u32, reading.set(), ask, version, now)
+                if let Some(held) = self.holds(user.get() as u32, reading.set(), || 0, ask, version, now)
                     && cell.unchanged(reading) =>
             {
                 verdict(held)
@@ -274,8 +279,8 @@ impl View {
         match reading.standing {
             Standing::Active | Standing::Lifted => {
                 let number = user.get() as u32;
-                self.refresh(&mut writer, number, reading.set(), ask, version, now);
-                self.holds(number, reading.set(), ask, version, now).map_or(Answer::Deny, verdict)
+                self.refresh(&mut writer, number, reading.set(), 0, ask, version, now);
+                self.holds(number, reading.set(), || 0, ask, version, now).map_or(Answer::Deny, verdict)
             }
             Standing::Refused | Standing::Changing => Answer::Deny,
         }
@@ -290,7 +295,14 @@ impl View {
             && let Some(facts) = spot.line.facts(session.id)
             && facts.epoch() == epoch
             && facts.live(now)
-            && let Some(held) = self.holds(facts.user(), facts.set(), ask, version, now)
+            && let Some(held) = self.holds(
+                facts.user(),
+                facts.set(),
+                || self.sets.selection(facts.set()),
+                ask,
+                version,
+                now,
+            )
             && spot.line.still(session.id)
             // No active user changed since the line learned its set, so that the set was not given back either.
             && self.counters.epoch.load(Ordering::Relaxed) == epoch
@@ -322,7 +334,8 @@ impl View {
         }
         let Some(spot) = self.lines.probe(session.id) else { return Answer::Gone };
         if let Some(cell) = self.users.get(spot.user()) {
-            self.refresh(&mut writer, spot.user(), cell.read(now).set(), ask, version, now);
+            let (set, selection) = (cell.read(now).set(), spot.aside().selection());
+            self.refresh(&mut writer, spot.user(), set, selection, ask, version, now);
         }
         self.weigh(&spot, session.id, ask, now).unwrap_or(Answer::Deny)
     }
@@ -337,7 +350,7 @@ impl View {
             return Some(Answer::Stopped);
         }
         let facts = spot.line.facts(id)?;
-        let generation = spot.generation().load(Ordering::Relaxed);
+        let (generation, selection) = (spot.aside().generation(), spot.aside().selection());
         if !spot.line.still(id) || facts.frozen() {
             return None;
         }
@@ -353,9 +366,24 @@ impl View {
         }
         // A session may be ahead of its user for a moment: the one that is kept while all others end.
         let current = generation >= cell.generation();
-        let held = if current { self.holds(facts.user(), reading.set(), ask, version, now)? } else { false };
+        let turn = self.counters.turn.read();
+        let set = match selection {
+            0 => reading.set(),
+            // Nothing was derived yet, or it is being changed.
+            _ => Some(self.derived.table().get(reading.set(), selection))
+                .filter(|set| turn.is_some() && *set != 0)?,
+        };
+        let held =
+            if current { self.holds(facts.user(), set, || selection, ask, version, now)? } else { false };
         // The line was the session's before and after the cell was read: both held at one moment.
         if !cell.unchanged(reading) || !spot.line.still(id) {
+            return None;
+        }
+        // The session had that selection all the time, and the selection its sets: both end with the epoch or the turn.
+        if selection != 0
+            && !(turn.is_some_and(|turn| self.counters.turn.still(turn))
+                && self.counters.epoch.load(Ordering::Relaxed) == epoch)
+        {
             return None;
         }
         if !current {
@@ -363,7 +391,7 @@ impl View {
         }
         if reading.standing == Standing::Active {
             step(Step::Remember);
-            spot.line.remember(facts, reading.set(), epoch);
+            spot.line.remember(facts, set, epoch);
         }
         Some(verdict(held))
     }
@@ -411,5 +439,7 @@ const fn denial(version: u64) -> Answer {
 mod gaps;
 #[cfg(test)]
 mod races;
+#[cfg(test)]
+mod selecting;
 #[cfg(test)]
 mod tests;

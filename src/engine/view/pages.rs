@@ -152,7 +152,8 @@ impl Pages {
     fn update(&mut self, lines: &Lines, spot: &Spot<'_>, user: u32, session: SessionLine) {
         let (id, line) = (session.id.get(), spot.line);
         let same = spot.read(id).is_some_and(|old| {
-            (old.digest, old.user, old.generation) == (session.digest, session.user, session.generation)
+            (old.digest, old.user, old.generation, old.selection)
+                == (session.digest, session.user, session.generation, session.selection)
         });
         if same {
             line.who.store(pair(user, session.idle_timeout), Ordering::Release);
@@ -179,7 +180,7 @@ impl Pages {
         line.deadline.store(deadline_word(session), Ordering::Relaxed);
         line.grant.store(self.stale_grant(), Ordering::Relaxed);
         line.who.store(pair(user, session.idle_timeout), Ordering::Relaxed);
-        spot.generation().store(session.generation, Ordering::Relaxed);
+        spot.put_aside(session);
         line.id.store(session.id.get(), Ordering::Release);
     }
 
@@ -357,4 +358,4 @@ fn full() -> Error {
     Error::limit("session", "the session table is full")
 }
 
-const _: () = assert!(size_of::<Page>() == 64 * 64 + 64 * 4);
+const _: () = assert!(size_of::<Page>() == 64 * 64 + 64 * 8);

@@ -142,12 +142,25 @@ impl Policy {
     }
 
     /// What all these parts that hold now come to: `allowed` is defined and not denied by any of them.
-    pub(super) fn bits_into(&mut self, parts: &[Part], now: ViewTime, out: &mut Bits) {
+    ///
+    /// Where roles were selected, only they give anything, each if it is held itself or by way of a role above it; what
+    /// is denied is denied all the same.
+    pub(super) fn bits_into(
+        &mut self,
+        parts: &[Part],
+        selected: Option<&[RoleId]>,
+        now: ViewTime,
+        out: &mut Bits,
+    ) {
         out.clear();
         for part in parts.iter().filter(|part| part.holds_at(now)) {
-            match part.holding {
-                Holding::Role(role) => self.add_role(role, part.denies, out),
-                Holding::Permission(permission) => out.add_one(permission, part.denies),
+            match (part.holding, selected) {
+                (Holding::Role(role), Some(selected)) if !part.denies => {
+                    self.add_selected(role, selected, out);
+                }
+                (Holding::Permission(_), Some(_)) if !part.denies => {}
+                (Holding::Role(role), _) => self.add_role(role, part.denies, out),
+                (Holding::Permission(permission), _) => out.add_one(permission, part.denies),
             }
         }
         out.allowed.truncate(self.defined.len());
@@ -173,10 +186,30 @@ impl Policy {
         }
     }
 
-    /// The permissions that these parts give now.
-    pub(crate) fn effective(&mut self, parts: &[Part], now: ViewTime) -> PermissionSet {
+    /// What a role that is held gives where only some roles are active.
+    fn add_selected(&mut self, role: RoleId, selected: &[RoleId], out: &mut Bits) {
+        let Some(&place) = self.places.get(&role) else { return };
         let mut bits = Bits::default();
-        self.bits_into(parts, now, &mut bits);
+        self.add_role(role, false, &mut bits);
+        union(&mut out.denied, &bits.denied);
+        let below: HashSet<u32> = self.walk(place, |node| &node.parents).into_iter().collect();
+        let held = |active: &&RoleId| self.places.get(active).is_some_and(|place| below.contains(place));
+        for active in selected.iter().filter(held).copied().collect::<Vec<_>>() {
+            bits.clear();
+            self.add_role(active, false, &mut bits);
+            union(&mut out.allowed, &bits.allowed);
+        }
+    }
+
+    /// The permissions that these parts give now, all of them or those of the selected roles.
+    pub(crate) fn effective(
+        &mut self,
+        parts: &[Part],
+        selected: Option<&[RoleId]>,
+        now: ViewTime,
+    ) -> PermissionSet {
+        let mut bits = Bits::default();
+        self.bits_into(parts, selected, now, &mut bits);
         PermissionSet::from_words(bits.allowed)
     }
 

@@ -28,7 +28,7 @@ pub(super) fn scene() -> View {
     for (scope, parent) in [(4, 0), (5, 4), (6, 0)] {
         view.put_scope(ScopeId::from_number(scope), ScopeId::from_number(parent)).unwrap();
     }
-    view.put_session(&session(99, 1)).unwrap();
+    view.put_session(&session(99, 1), None).unwrap();
     view
 }
 
@@ -60,7 +60,9 @@ impl Churn {
             } else {
                 // On the pages of session 99.
                 let id = draw >> 6;
-                view.put_session(&session(id, 2 + draw % 7)).unwrap();
+                let selected = [role(1 + draw as u32 % 4)];
+                let roles = draw.is_multiple_of(3).then_some(&selected[..]);
+                view.put_session(&session(id, 2 + draw % 7), roles).unwrap();
                 self.live.push(id);
             }
         }
@@ -146,8 +148,27 @@ fn alternate(give: impl Fn(&View), take: impl Fn(&View)) {
 #[test]
 fn a_revoked_session_is_dead_when_the_call_returns() {
     alternate(
-        |view| view.put_session(&session(99, 1)).unwrap(),
+        |view| view.put_session(&session(99, 1), None).unwrap(),
         |view| assert!(view.remove_session(SessionId::from_number(99))),
+    );
+}
+
+#[test]
+fn a_dropped_role_is_gone_from_the_session_when_the_call_returns() {
+    alternate(
+        |view| view.put_session(&session(99, 1), Some(&[role(1), role(2)])).unwrap(),
+        |view| view.put_session(&session(99, 1), Some(&[role(2)])).unwrap(),
+    );
+}
+
+#[test]
+fn a_role_that_a_session_selected_is_gone_when_it_is_taken() {
+    alternate(
+        |view| {
+            view.put_session(&session(99, 1), Some(&[role(1)])).unwrap();
+            view.assign_role(user(1), role(1)).unwrap();
+        },
+        |view| view.unassign_role(user(1), role(1)).unwrap(),
     );
 }
 
@@ -251,7 +272,7 @@ fn a_live_session_is_found_while_lines_move() {
     // Half of them on crowded pages.
     let ids: Vec<u64> = (0..300).map(|n| mix.next() >> (n % 2 * 6)).collect();
     for id in &ids {
-        view.put_session(&session(*id, 1)).unwrap();
+        view.put_session(&session(*id, 1), None).unwrap();
     }
     let handles: Vec<_> = ids.iter().map(|id| handle(&view, *id)).collect();
     scope(|scope| {
@@ -277,13 +298,13 @@ fn a_live_session_is_found_while_lines_move() {
             // Rewritten in place, with another digest, then with another deadline.
             let mut line = session(ids[round % ids.len()], 1);
             line.digest[8..16].copy_from_slice(&round.to_le_bytes());
-            view.put_session(&line).unwrap();
+            view.put_session(&line, None).unwrap();
             line.idle_timeout = 3000;
-            view.put_session(&line).unwrap();
+            view.put_session(&line, None).unwrap();
         }
         // Many splits, at last.
         for _ in 0..20_000 {
-            view.put_session(&session(mix.next(), 2)).unwrap();
+            view.put_session(&session(mix.next(), 2), None).unwrap();
         }
     });
 }
@@ -293,7 +314,7 @@ fn no_time_of_last_use_is_lost_while_lines_move() {
     let (view, done, mut mix) = (scene(), AtomicBool::new(false), Mix(4));
     let ids: Vec<u64> = (0..64).map(|_| mix.next() >> 6).collect();
     for id in &ids {
-        view.put_session(&session(*id, 1)).unwrap();
+        view.put_session(&session(*id, 1), None).unwrap();
     }
     let mut taken = HashMap::new();
     let last: u32 = scope(|scope| {

@@ -28,7 +28,7 @@ impl View {
     pub(crate) fn permissions_at(&self, user: UserId, scope: ScopeId, now: ViewTime) -> PermissionSet {
         let mut writer = self.writer.lock();
         let Some(levels) = self.levels(&writer, user, scope) else { return PermissionSet::new() };
-        writer.policy.effective(&together(&levels), now)
+        writer.policy.effective(&together(&levels), None, now)
     }
 
     /// A copy of the roles and permissions, to try a change on.

@@ -7,10 +7,10 @@ use super::segmented::Segmented;
 use super::step::{Step, step};
 use super::time::ViewTime;
 use crate::error::{Error, Result};
-use crate::id::ScopeId;
+use crate::id::{RoleId, ScopeId};
 use crate::permission::{Permission, PermissionSet};
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use std::sync::{Arc, OnceLock};
 
 /// Words in the entry itself: with the version and the window they fill one cache line.
@@ -157,11 +157,24 @@ pub(super) struct Sets {
     far: Segmented<Wide, 256>,
     /// What is denied, for questions that several sets answer together.
     denied: Segmented<Wide, 256>,
+    /// Of a set that a selection of roles left, the selection; 0 for all others.
+    selections: Segmented<AtomicU32, 256>,
 }
 
 impl Sets {
     pub(super) fn new() -> Self {
-        Self { entries: Segmented::new(), far: Segmented::new(), denied: Segmented::new() }
+        Self {
+            entries: Segmented::new(),
+            far: Segmented::new(),
+            denied: Segmented::new(),
+            selections: Segmented::new(),
+        }
+    }
+
+    /// The selection that left this set; good if the holder still has the set afterwards.
+    #[inline]
+    pub(super) fn selection(&self, set: u32) -> u32 {
+        self.selections.get(set).map_or(0, |selection| selection.load(Ordering::Acquire))
     }
 
     #[inline]
@@ -230,7 +243,7 @@ impl Sets {
             let numbers = (0..=u32::MAX).take(interner.sets.len());
             wide.bytes() + numbers.filter_map(|set| wide.get(set)).map(Wide::bytes).sum::<usize>()
         };
-        self.entries.bytes() + wide(&self.far) + wide(&self.denied)
+        self.entries.bytes() + wide(&self.far) + wide(&self.denied) + self.selections.bytes()
     }
 }
 
@@ -238,10 +251,12 @@ impl Sets {
 struct Interned {
     parts: Arc<[Part]>,
     holders: u32,
+    /// Of a derived set, which roles it was derived for; else 0.
+    selection: u32,
 }
 
 /// The writer's side: what a number stands for, and how often it is held.
-// INVARIANT: `numbers` has exactly the sets with holders, and set 0.
+// INVARIANT: `numbers` has exactly the sets with holders that were not derived, and set 0.
 #[derive(Debug)]
 pub(super) struct Interner {
     sets: Vec<Interned>,
@@ -255,7 +270,7 @@ impl Interner {
     pub(super) fn new() -> Self {
         let none: Arc<[Part]> = Arc::new([]);
         Self {
-            sets: vec![Interned { parts: none.clone(), holders: 0 }],
+            sets: vec![Interned { parts: none.clone(), holders: 0, selection: 0 }],
             numbers: HashMap::from([(none, 0)]),
             free: VecDeque::new(),
             bits: Bits::default(),
@@ -280,7 +295,19 @@ impl Interner {
             }
             return Ok(number);
         }
-        let set = Interned { parts: parts.into(), holders: 1 };
+        let parts: Arc<[Part]> = parts.into();
+        let number = self.allocate(sets, Interned { parts: parts.clone(), holders: 1, selection: 0 })?;
+        self.numbers.insert(parts, number);
+        Ok(number)
+    }
+
+    /// A number for what a selection leaves of a set, with one holder: the table of what was derived.
+    pub(super) fn hold_derived(&mut self, sets: &Sets, set: u32, selection: u32) -> Result<u32> {
+        let parts = self.sets.get(set as usize).map_or_else(|| Arc::new([]) as _, |set| set.parts.clone());
+        self.allocate(sets, Interned { parts, holders: 1, selection })
+    }
+
+    fn allocate(&mut self, sets: &Sets, set: Interned) -> Result<u32> {
         let number = match self.free.front() {
             Some(number) => *number,
             None => {
@@ -288,10 +315,15 @@ impl Interner {
             }
         };
         let entry = sets.entries.grow_to(number)?;
+        if set.selection != 0 {
+            sets.selections.grow_to(number)?;
+        }
         self.free.pop_front();
+        if let Some(selection) = sets.selections.get(number) {
+            selection.store(set.selection, Ordering::Release);
+        }
         // The bits are worked out at the first question: a load of a million users asks none.
         entry.stamp.store(NO_STAMP, Ordering::Release);
-        self.numbers.insert(set.parts.clone(), number);
         match self.sets.get_mut(number as usize) {
             Some(place) => *place = set,
             None => self.sets.push(set),
@@ -299,26 +331,37 @@ impl Interner {
         Ok(number)
     }
 
-    /// Takes one holder away; a set without holders gives its number back.
+    /// The selection that a set was derived for.
+    pub(super) fn selection(&self, set: u32) -> u32 {
+        self.sets.get(set as usize).map_or(0, |set| set.selection)
+    }
+
+    /// Takes one holder away; a set without holders gives its number back. True if it did.
     ///
     /// The caller has already published that the holder has another set: to readers by user through the cell's tag,
     /// to readers by session through the epoch.
-    pub(super) fn release(&mut self, number: u32) {
-        let Some(set) = self.sets.get_mut(number as usize) else { return };
+    pub(super) fn release(&mut self, number: u32) -> bool {
+        let Some(set) = self.sets.get_mut(number as usize) else { return false };
         set.holders = set.holders.saturating_sub(1);
-        if set.holders == 0 && number != 0 {
-            self.numbers.remove(&set.parts);
-            set.parts = Arc::new([]);
-            self.free.push_back(number);
+        if set.holders > 0 || number == 0 {
+            return false;
         }
+        if set.selection == 0 {
+            self.numbers.remove(&set.parts);
+        }
+        set.parts = Arc::new([]);
+        self.free.push_back(number);
+        true
     }
 
-    /// Works out the bits of a set under the policy as it is, for the time that is.
+    /// Works out the bits of a set under the policy as it is, for the time that is. `selected` are the roles that it was
+    /// derived for.
     pub(super) fn refresh(
         &mut self,
         sets: &Sets,
         policy: &mut Policy,
         number: u32,
+        selected: Option<&[RoleId]>,
         version: u64,
         now: ViewTime,
     ) {
@@ -328,7 +371,7 @@ impl Interner {
         }
         let mut bits = std::mem::take(&mut self.bits);
         let parts = self.parts(number);
-        policy.bits_into(parts, now, &mut bits);
+        policy.bits_into(parts, selected, now, &mut bits);
         let denies = bits.denied.iter().any(|word| *word != 0);
         let far = (bits.allowed.len() > NEAR
             || sets.far.get(number).is_some_and(|far| far.0.get().is_some()))
@@ -359,7 +402,6 @@ impl Interner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::id::RoleId;
 
     const NOW: ViewTime = ViewTime::from_secs(5);
 
@@ -410,9 +452,9 @@ mod tests {
         assert_eq!(interner.hold(&sets, &[role(1)]).unwrap(), one);
         let both = interner.hold(&sets, &[role(1), role(2)]).unwrap();
         assert_ne!(one, both);
-        interner.release(one);
+        assert!(!interner.release(one));
         assert_eq!(interner.parts(one), [role(1)]);
-        interner.release(one);
+        assert!(interner.release(one));
         assert_eq!(interner.len(), 2);
         assert_eq!(interner.hold(&sets, &[role(3)]).unwrap(), one);
         assert_eq!(interner.parts(one), [role(3)]);

@@ -9,14 +9,24 @@ use crate::permission::Permission;
 use crate::scope::MAX_DEPTH;
 use std::sync::atomic::Ordering;
 
+/// Whose sets are asked: what the user holds at scopes is looked up by number, what is held everywhere is at hand.
+#[derive(Clone, Copy)]
+struct Who {
+    user: u32,
+    root: u32,
+    selection: u32,
+}
+
 impl View {
     /// The answer of a user who holds this set at the global scope; none if some set was not worked out, or if
-    /// anything moved. Whether the user still holds the set is for the caller to check afterwards.
+    /// anything moved. Whether the user still holds the set is for the caller to check afterwards. Of a session that
+    /// selected roles, the set is what the selection left; which it was is asked only where other sets are needed.
     #[inline(always)]
     pub(super) fn holds(
         &self,
         user: u32,
         set: u32,
+        selection: impl FnOnce() -> u32,
         ask: &Ask<'_>,
         version: u64,
         now: ViewTime,
@@ -26,12 +36,13 @@ impl View {
         }
         step(Step::CellRead);
         let turn = self.counters.turn.read()?;
+        let who = Who { user, root: set, selection: selection() };
         let held = match ask {
-            Ask::At(permission, scope) => self.tally(user, set, *permission, *scope, version, now)?,
+            Ask::At(permission, scope) => self.tally(who, *permission, *scope, version, now)?,
             // Not even nothing at all may be done at a scope that is not there.
             Ask::AllAt(_, scope) if !self.is_there(*scope) => false,
             Ask::AllAt(wanted, scope) => {
-                let mut held = wanted.iter().map(|one| self.tally(user, set, one, *scope, version, now));
+                let mut held = wanted.iter().map(|one| self.tally(who, one, *scope, version, now));
                 held.try_fold(true, |all, one| Some(all && one?))?
             }
             Ask::Held | Ask::One(_) | Ask::All(_) => false,
@@ -46,8 +57,7 @@ impl View {
     #[inline]
     fn tally(
         &self,
-        user: u32,
-        root: u32,
+        who: Who,
         permission: Permission,
         scope: ScopeId,
         version: u64,
@@ -57,8 +67,12 @@ impl View {
         step(Step::TreeRead);
         for _ in 0..=MAX_DEPTH {
             let set = match level {
-                0 => root,
-                _ => table.get(user, level),
+                0 => who.root,
+                _ => match table.get(who.user, level) {
+                    0 => 0,
+                    set if who.selection == 0 => set,
+                    set => Some(self.derived.table().get(set, who.selection)).filter(|set| *set != 0)?,
+                },
             };
             // Set 0 is that of nothing, and has nothing to say.
             match if set == 0 { Vote::Silent } else { self.sets.vote(set, permission, version, now)? } {
@@ -83,10 +97,12 @@ impl View {
         writer: &mut Writer,
         user: u32,
         set: u32,
+        selection: u32,
         ask: &Ask<'_>,
         version: u64,
         now: ViewTime,
     ) {
+        let set = self.derive(writer, set, selection);
         writer.refresh(&self.sets, set, version, now);
         let (Ask::At(_, scope) | Ask::AllAt(_, scope)) = ask else { return };
         let (table, mut level) = (self.scoped.table(), scope.get());
@@ -96,7 +112,10 @@ impl View {
             }
             match table.get(user, level) {
                 0 => {}
-                set => writer.refresh(&self.sets, set, version, now),
+                set => {
+                    let set = self.derive(writer, set, selection);
+                    writer.refresh(&self.sets, set, version, now);
+                }
             }
             level = self.scoped.parent(level).unwrap_or(0);
         }

@@ -26,6 +26,7 @@ pub(super) fn session(id: u64, user: u64) -> SessionLine {
         digest,
         user: UserId::from_number(user),
         generation: 0,
+        selection: 0,
         deadline: ViewTime::NEVER,
         idle_timeout: 0,
         seen: ViewTime::from_secs(0),
@@ -97,7 +98,7 @@ impl Change {
                 let deadline = ViewTime::from_secs(deadline);
                 let seen = ViewTime::from_secs(990);
                 let line = SessionLine { generation, deadline, idle_timeout, seen, ..session(id, of) };
-                view.put_session(&line).unwrap();
+                view.put_session(&line, None).unwrap();
             }
             Session(id, None) => drop(view.remove_session(SessionId::from_number(id))),
         }
@@ -266,7 +267,7 @@ proptest! {
                 _ if draw % 16 == 0 && !ids.is_empty() => {
                     let id = ids[draw as usize / 16 % ids.len()];
                     let line = SessionLine { generation: step, ..session(id, draw % 9) };
-                    view.put_session(&line).unwrap();
+                    view.put_session(&line, None).unwrap();
                     model.insert(id, line);
                 }
                 1 if draw % 4 != 0 && !ids.is_empty() => {
@@ -274,7 +275,7 @@ proptest! {
                     prop_assert_eq!(view.remove_session(SessionId::from_number(id)), model.remove(&id).is_some());
                 }
                 _ => {
-                    if id > 1 && view.put_session(&session(id, draw % 9)).is_ok() {
+                    if id > 1 && view.put_session(&session(id, draw % 9), None).is_ok() {
                         ids.push(id);
                         model.insert(id, session(id, draw % 9));
                     }
@@ -359,7 +360,7 @@ fn chosen_session_ids_meet_a_limit_and_no_endless_splitting() {
     let view = View::new().unwrap();
     let mut refused = None;
     for n in 0..2000 {
-        let put = view.put_session(&session(0xabcd << 48 | n << 6 | 2, 1));
+        let put = view.put_session(&session(0xabcd << 48 | n << 6 | 2, 1), None);
         refused = refused.or_else(|| Some((n, put.err()?.kind())));
     }
     assert_eq!(refused, Some((64, crate::error::ErrorKind::LimitExceeded)));
@@ -368,9 +369,9 @@ fn chosen_session_ids_meet_a_limit_and_no_endless_splitting() {
     for n in 0..64 {
         assert!(view.find(SessionId::from_number(0xabcd << 48 | n << 6 | 2)).is_some());
     }
-    view.put_session(&session(0x1bce << 48, 1)).unwrap();
+    view.put_session(&session(0x1bce << 48, 1), None).unwrap();
     for id in [0, 1] {
-        assert!(view.put_session(&session(id, 1)).is_err());
+        assert!(view.put_session(&session(id, 1), None).is_err());
         assert!(view.find(SessionId::from_number(id)).is_none());
     }
 }
@@ -389,7 +390,7 @@ fn an_epoch_number_that_comes_round_revives_nothing() {
     view.assign_role(user(1), role(1)).unwrap();
     for round in [STOPPED_EPOCH, STOPPED_EPOCH / 2] {
         let line = session(0x1234_5678_9abc_def0, 1);
-        view.put_session(&line).unwrap();
+        view.put_session(&line, None).unwrap();
         let held = handle(&view, line.id.get());
         // The line remembers the grant as of epoch 1, the user loses it in an epoch that is then taken back.
         view.counters.epoch.store(1, Ordering::Relaxed);
@@ -413,7 +414,7 @@ fn a_stopped_view_refuses_everything_and_says_why() {
     view.define(bit(0)).unwrap();
     view.put_user(user(1), UserState::Active, 0).unwrap();
     view.assign_role(user(1), role(1)).unwrap();
-    view.put_session(&session(99, 1)).unwrap();
+    view.put_session(&session(99, 1), None).unwrap();
     let held = handle(&view, 99);
     assert_eq!(view.check_session(held, bit(0), NOW), Answer::Allow);
     view.stop();
@@ -437,7 +438,7 @@ fn being_seen_moves_the_idle_deadline_and_is_taken_once() {
     for id in 2..200 {
         let line =
             SessionLine { idle_timeout: 10, seen: at(100), deadline: at(130), ..session(id << 50 | 2, 1) };
-        view.put_session(&line).unwrap();
+        view.put_session(&line, None).unwrap();
     }
     let held = handle(&view, 5 << 50 | 2);
     assert_eq!(view.session_live(held, at(109)), Answer::Allow);
@@ -460,8 +461,11 @@ fn being_seen_moves_the_idle_deadline_and_is_taken_once() {
     taken.extend(view.take_seen(1).into_iter().map(|seen| seen.0));
     assert_eq!(taken, lines(&[5 << 50 | 2, 6 << 50 | 2]));
     // A record that is older than what was seen does not set the line back.
-    view.put_session(&SessionLine { seen: at(100), deadline: at(140), ..view.session(held.id()).unwrap() })
-        .unwrap();
+    view.put_session(
+        &SessionLine { seen: at(100), deadline: at(140), ..view.session(held.id()).unwrap() },
+        None,
+    )
+    .unwrap();
     assert_eq!(view.session(held.id()).unwrap().seen, at(127));
     assert_eq!(view.session_live(held, at(136)), Answer::Allow);
 }
@@ -470,7 +474,7 @@ fn being_seen_moves_the_idle_deadline_and_is_taken_once() {
 fn a_session_and_a_user_cost_what_was_promised() {
     let (view, mut mix) = (View::new().unwrap(), Mix(1));
     for n in 0..100_000 {
-        view.put_session(&session(mix.next(), n)).unwrap();
+        view.put_session(&session(mix.next(), n), None).unwrap();
         view.put_user(user(n), UserState::Active, 0).unwrap();
         view.assign_role(user(n), role(mix.next() as u32 % 100)).unwrap();
     }

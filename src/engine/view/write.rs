@@ -5,6 +5,7 @@ use super::pages::Pages;
 use super::part::{Holding, Part};
 use super::policy::Policy;
 use super::scoped::{Books, Scoped};
+use super::selection::Selections;
 use super::sets::{Interner, Sets};
 use super::time::ViewTime;
 use super::users::{UserCell, UserState};
@@ -21,7 +22,8 @@ const SEEN_SPAN: u32 = 256;
 #[derive(Debug)]
 pub(super) struct Writer {
     pub(super) policy: Policy,
-    interner: Interner,
+    pub(super) interner: Interner,
+    pub(super) selections: Selections,
     pages: Pages,
     books: Books,
     users: u64,
@@ -32,6 +34,7 @@ impl Writer {
         Self {
             policy: Policy::default(),
             interner: Interner::new(),
+            selections: Selections::default(),
             pages: Pages::new(),
             books: Books::default(),
             users: 0,
@@ -43,7 +46,8 @@ impl Writer {
     }
 
     pub(super) fn refresh(&mut self, sets: &Sets, set: u32, version: u64, now: ViewTime) {
-        self.interner.refresh(sets, &mut self.policy, set, version, now);
+        let selected = self.selections.roles(self.interner.selection(set)).cloned();
+        self.interner.refresh(sets, &mut self.policy, set, selected.as_deref(), version, now);
     }
 }
 
@@ -126,7 +130,7 @@ impl View {
         self.counters.turn.change(|| self.scoped.put(books, number, scope.get(), set))?;
         // INVARIANT: after the turn, so that no reader takes the number's next parts for this user's.
         if former != 0 {
-            writer.interner.release(former);
+            self.release(&mut writer, former);
         }
         Ok(())
     }
@@ -182,16 +186,35 @@ impl View {
         done
     }
 
-    /// Inserts a session or brings it up to date.
-    pub(crate) fn put_session(&self, session: &SessionLine) -> Result<()> {
+    /// Inserts a session or brings it up to date. Only the named roles are active in it; none named is all.
+    pub(crate) fn put_session(&self, session: &SessionLine, roles: Option<&[RoleId]>) -> Result<()> {
         let mut writer = self.writer.lock();
-        writer.pages.put(&self.lines, session)
+        let former = self.lines.probe(session.id.get()).map(|spot| spot.aside().selection());
+        let selection = roles.map_or(Ok(0), |roles| writer.selections.select(roles))?;
+        let done = writer.pages.put(&self.lines, &SessionLine { selection, ..*session });
+        match former {
+            _ if done.is_err() => self.unselect(&mut writer, selection),
+            Some(former) => {
+                if former != selection {
+                    self.next_epoch(&mut writer);
+                }
+                // INVARIANT: after the epoch, so that no reader takes what was left by the former one for this one's.
+                self.unselect(&mut writer, former);
+            }
+            None => {}
+        }
+        done
     }
 
     /// Takes a session away; true if it was there.
     pub(crate) fn remove_session(&self, session: SessionId) -> bool {
         let mut writer = self.writer.lock();
-        writer.pages.remove(&self.lines, session.get())
+        let selection = self.lines.probe(session.get()).map_or(0, |spot| spot.aside().selection());
+        let removed = writer.pages.remove(&self.lines, session.get());
+        if removed {
+            self.unselect(&mut writer, selection);
+        }
+        removed
     }
 
     /// Refuses everything from the moment this returns, for good.
@@ -252,7 +275,7 @@ impl View {
     pub(crate) fn permissions_of_user(&self, user: UserId, now: ViewTime) -> PermissionSet {
         let mut writer = self.writer.lock();
         let Writer { policy, interner, .. } = &mut *writer;
-        policy.effective(interner.parts(self.set_of(user, ScopeId::ROOT)), now)
+        policy.effective(interner.parts(self.set_of(user, ScopeId::ROOT)), None, now)
     }
 
     pub(super) fn set_of(&self, user: UserId, scope: ScopeId) -> u32 {
@@ -287,7 +310,10 @@ impl View {
             sets: writer.interner.len() as u64,
             scopes: Scoped::count(&writer.books),
             user_bytes: self.users.bytes(),
-            set_bytes: self.sets.bytes(&writer.interner) + writer.interner.bytes(),
+            set_bytes: self.sets.bytes(&writer.interner)
+                + writer.interner.bytes()
+                + self.derived.bytes()
+                + writer.selections.bytes(),
             session_bytes: writer.pages.bytes(&self.lines),
             policy_bytes: writer.policy.bytes(),
             scope_bytes: self.scoped.bytes(),
@@ -310,7 +336,7 @@ impl View {
         cell.put_set(set);
         self.end_epoch(writer, state);
         // INVARIANT: after the cell and the epoch, so that no reader takes the number's next parts for this user's.
-        writer.interner.release(former);
+        self.release(writer, former);
         Ok(())
     }
 
@@ -319,8 +345,14 @@ impl View {
     /// Lines remember active users only, so that the change of any other leaves nothing to forget: creating users does
     /// not slow the sessions of those who are there.
     fn end_epoch(&self, writer: &mut Writer, former: Option<UserState>) {
+        if former == Some(UserState::Active) {
+            self.next_epoch(writer);
+        }
+    }
+
+    fn next_epoch(&self, writer: &mut Writer) {
         let epoch = self.counters.epoch.load(Ordering::Relaxed);
-        if former != Some(UserState::Active) || epoch == STOPPED_EPOCH {
+        if epoch == STOPPED_EPOCH {
             return;
         }
         let next = epoch + 1;
