@@ -111,6 +111,12 @@ impl Default for ScopeId {
 }
 
 id!(
+    /// Names a set of roles that are kept apart; never reused.
+    SeparationId,
+    u32,
+    "separation"
+);
+id!(
     /// Names a session; a random number that is safe to show and to log, unlike the session's token.
     SessionId,
     u64,
@@ -164,7 +170,18 @@ impl<A: FixedLength, B: FixedLength> FixedLength for (A, B) {
 macro_rules! fixed {
     ($($name:ty = $n:literal),*) => {$(impl FixedLength for $name { const LENGTH: usize = $n; })*};
 }
-fixed!(u8 = 1, u16 = 2, u32 = 4, u64 = 8, UserId = 8, RoleId = 4, ScopeId = 4, Permission = 4, SessionId = 8);
+fixed!(
+    u8 = 1,
+    u16 = 2,
+    u32 = 4,
+    u64 = 8,
+    UserId = 8,
+    RoleId = 4,
+    ScopeId = 4,
+    Permission = 4,
+    SessionId = 8,
+    SeparationId = 4
+);
 
 #[cfg(test)]
 mod tests {

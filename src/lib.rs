@@ -17,6 +17,7 @@ mod permission;
 mod role;
 mod scope;
 mod secret;
+mod separation;
 mod session;
 mod store;
 #[cfg(feature = "testing")]
@@ -33,15 +34,16 @@ pub use crypto::{PasswordCost, Token};
 pub use engine::{
     Access, Audit, AuditHead, Builder, Credentials, Cursor, Decision, Explanation, Finding, Impact, Link,
     Login, Maintenance, Page, PageRequest, Permissions, Portcullis, Principal, Review, Roles, Scopes,
-    Sessions, Standing, Statistics, UnusedRole, Users, Verification, WhatIf,
+    SeparationOfDuty, Sessions, Standing, Statistics, UnusedRole, Users, Verification, WhatIf,
 };
 pub use error::{Denial, Error, ErrorKind, Result};
 pub use grant::{Effect, Grant};
-pub use id::{ContactId, RoleId, ScopeId, SessionId, Stamp, UserId};
+pub use id::{ContactId, RoleId, ScopeId, SeparationId, SessionId, Stamp, UserId};
 pub use permission::{Permission, PermissionSet};
 pub use role::{Role, RoleChange};
 pub use scope::Scope;
 pub use secret::{Entropy, SystemEntropy};
+pub use separation::{Separation, SeparationKind};
 pub use session::{Client, Session, SessionLimits};
 pub use user::{
     Attributes, Contact, ContactKind, NewContact, NewUser, Status, StatusKind, User, UserChange, Value,

@@ -40,6 +40,10 @@ kinds! {
     5 SessionsRevoked "sessions_revoked",
     /// Sessions past their end were removed.
     6 SessionExpired "session_expired",
+    /// A role was made active in a session.
+    7 RoleActivated "session_role_activated",
+    /// A role is no longer active in a session.
+    8 RoleDeactivated "session_role_deactivated",
     /// A user was created.
     10 UserCreated "user_created",
     /// A user's name, profile, preferences or contacts changed.
@@ -96,6 +100,16 @@ kinds! {
     52 ScopeMoved "scope_moved",
     /// A scope was deleted.
     53 ScopeDeleted "scope_deleted",
+    /// Roles are kept apart.
+    70 SeparationCreated "separation_created",
+    /// A set of roles that are kept apart changed: a role more or less, or another number.
+    71 SeparationChanged "separation_changed",
+    /// Roles are no longer kept apart.
+    72 SeparationDeleted "separation_deleted",
+    /// A change was refused that would have broken a separation of duty.
+    73 SeparationViolated "authz_separation_violation",
+    /// The hierarchy of roles was limited to one parent a role, or is no longer.
+    74 HierarchyLimited "role_hierarchy_limited",
 }
 
 impl From<AuditKind> for u16 {

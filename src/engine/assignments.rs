@@ -1,5 +1,6 @@
 //! Who holds which role: everywhere, at a scope, for a time.
 
+use super::duty;
 use super::page::{Page, PageRequest};
 use super::roles::Roles;
 use super::write::{Entry, Plan};
@@ -7,7 +8,7 @@ use crate::assignment::{self, ASSIGNMENT_BY_ROLE, ASSIGNMENT_BY_SCOPE, Assignmen
 use crate::audit::{Actor, AuditKind, Subject};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
-use crate::grant::Grant;
+use crate::grant::{Effect, Grant};
 use crate::id::{Key, RoleId, ScopeId, UserId};
 use crate::role::{self, RoleRecord};
 use crate::scope;
@@ -29,9 +30,12 @@ impl Roles<'_> {
     /// Assigns a role to a user on these terms. A denial forbids the user all that the role grants. A user has one
     /// assignment of a role at a scope; one that has ended makes way.
     ///
+    /// Where a dynamic separation of duty forbids the role beside others in one session, the user's sessions that have all
+    /// roles active keep those that they had; there is no more than that to see for them until the next login.
+    ///
     /// # Errors
     /// `NotFound` for a user, role or scope that does not exist; `AlreadyExists` where the user holds it there already;
-    /// `InvalidInput` for terms that break a rule, and for a role of another tenant; the storage kinds.
+    /// `SeparationOfDuty` where the user would hold too many roles that are kept apart; `InvalidInput` for terms that break a rule, and for a role of another tenant; the storage kinds.
     pub fn assign_with(&self, user: UserId, role: RoleId, terms: &Grant) -> Result<()> {
         self.assign_group(role, &[user], terms)
     }
@@ -47,15 +51,20 @@ impl Roles<'_> {
         if let Some([twice, _]) = users.array_windows().find(|[a, b]| a == b) {
             return Err(Error::exists("user", format!("{twice} is given twice")));
         }
-        users.chunks(BULK).try_for_each(|group| self.assign_group(role, group, &Grant::new()))
+        let bulk = if self.gate.engine().separates_duties()? { 1 } else { BULK };
+        users.chunks(bulk).try_for_each(|group| self.assign_group(role, group, &Grant::new()))
     }
 
     fn assign_group(&self, role: RoleId, users: &[UserId], terms: &Grant) -> Result<()> {
-        self.gate.engine().write(self.gate.actor(), |plan| {
+        let engine = self.gate.engine();
+        let done = engine.write(self.gate.actor(), |plan| {
             let terms = terms.clone().checked(plan.now)?;
             let record = role::read_role(plan.store, role)?.record;
             plan.batch.expect_present::<RoleRecord>(&role);
             expect_within(plan, &record, terms.scope)?;
+            if terms.effect == Effect::Allow {
+                duty::before_assign(plan, role, users)?;
+            }
             for user in users {
                 user::read_user(plan.store, *user)?;
                 plan.batch.expect_present::<UserRecord>(user);
@@ -71,8 +80,8 @@ impl Roles<'_> {
                 plan.record(kind, entry.detail(new.terms.describe()))?;
             }
             Ok(())
-        })?;
-        Ok(())
+        });
+        engine.report_violation(self.gate.actor(), Subject::Role(role), done.map(drop))
     }
 
     /// Takes a role from a user that was assigned everywhere.

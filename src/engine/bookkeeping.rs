@@ -16,6 +16,7 @@ pub(crate) enum Sequence {
     Role,
     Permission,
     Scope,
+    Separation,
 }
 
 /// The first number that nobody has reserved yet. It only rises, also when what had a number is deleted.

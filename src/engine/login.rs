@@ -2,12 +2,12 @@
 
 use super::view::ViewTime;
 use super::write::Entry;
-use super::{Engine, Portcullis};
+use super::{Engine, Portcullis, duty};
 use crate::audit::{Actor, AuditKind, Outcome, Subject};
 use crate::credential::CredentialRecord;
 use crate::crypto::{MAX_PASSWORD_BYTES, Token};
 use crate::error::{Denial, Error, ErrorKind, Result};
-use crate::id::UserId;
+use crate::id::{RoleId, UserId};
 use crate::secret::SecretText;
 use crate::session::{Client, Session, SessionRecord};
 use crate::store::{self, Stored};
@@ -118,6 +118,16 @@ impl Portcullis {
     /// # }
     /// ```
     pub fn login(&self, credentials: &Credentials, client: &Client) -> Result<Login> {
+        self.log_in(credentials, client, None)
+    }
+
+    /// With these roles active, or all.
+    pub(super) fn log_in(
+        &self,
+        credentials: &Credentials,
+        client: &Client,
+        roles: Option<&[RoleId]>,
+    ) -> Result<Login> {
         let engine = self.engine();
         let password = credentials.password.expose();
         if password.len() > MAX_PASSWORD_BYTES {
@@ -142,9 +152,15 @@ impl Portcullis {
             return engine.refuse(Some(id), &Refusal::WrongPassword);
         }
         let upgraded = engine.hasher.upgrade(password, &credential.record.phc)?;
-        match engine.open_session(id, &credential.record, upgraded.as_deref(), client)? {
-            Ok(login) => Ok(login),
-            Err(refusal) => engine.refuse(Some(id), &refusal),
+        match engine.open_session(id, &credential.record, upgraded.as_deref(), client, roles) {
+            Ok(Ok(login)) => Ok(login),
+            Ok(Err(refusal)) => engine.refuse(Some(id), &refusal),
+            // The password was right, so that the reason can be told; the log has it, too.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::SeparationOfDuty) => {
+                engine.record_refusal(Some(id), error.to_string())?;
+                engine.report_violation(Actor::User(id), Subject::User(id), Err(error))
+            }
+            Err(error) => Err(error),
         }
     }
 }
@@ -166,6 +182,7 @@ impl Engine {
         verified: &CredentialRecord,
         upgraded: Option<&str>,
         client: &Client,
+        roles: Option<&[RoleId]>,
     ) -> Result<Result<Login, Refusal>> {
         let (login, _) = self.write(Actor::User(user), |plan| {
             let Some(account) = store::read::<UserRecord>(plan.store, &user)? else {
@@ -192,6 +209,7 @@ impl Engine {
                 }
                 _ => plan.batch.expect_unchanged(&credential),
             }
+            let roles = duty::for_new_session(plan, user, roles)?;
             let (token, id, digest) = Token::mint(&*self.entropy)?;
             let record = SessionRecord {
                 id,
@@ -205,7 +223,7 @@ impl Engine {
                 device: client.device.clone(),
                 ip: client.ip,
                 user_agent: client.user_agent.clone(),
-                roles: None,
+                roles,
             };
             plan.batch.insert(&record)?;
             let detail = client.ip.map(|ip| format!("from {ip}")).unwrap_or_default();
@@ -218,10 +236,15 @@ impl Engine {
 
     /// Writes down the true reason and answers the one that everybody gets.
     fn refuse<T>(&self, user: Option<UserId>, refusal: &Refusal) -> Result<T> {
+        self.record_refusal(user, refusal.detail())?;
+        Err(Error::denied(Denial::Credentials))
+    }
+
+    fn record_refusal(&self, user: Option<UserId>, detail: String) -> Result<()> {
         self.write(Actor::Anonymous, |plan| {
-            let entry = Entry { subject: user.map(Subject::User), object: None, detail: refusal.detail() };
+            let entry = Entry { subject: user.map(Subject::User), object: None, detail: detail.clone() };
             plan.record_outcome(AuditKind::LoginFailure, Outcome::Denied, Actor::Anonymous, entry)
         })?;
-        Err(Error::denied(Denial::Credentials))
+        Ok(())
     }
 }

@@ -5,6 +5,8 @@ mod assignments;
 mod audit;
 mod bookkeeping;
 mod builder;
+mod duty;
+mod hierarchy;
 mod ids;
 mod login;
 mod page;
@@ -15,6 +17,8 @@ mod principal;
 mod review;
 mod roles;
 mod scopes;
+mod separation;
+mod session_roles;
 mod sessions;
 mod sweep;
 mod timeline;
@@ -33,6 +37,7 @@ pub use principal::{Decision, Principal};
 pub use review::{Explanation, Finding, Impact, Link, Review, Standing, UnusedRole, WhatIf};
 pub use roles::Roles;
 pub use scopes::Scopes;
+pub use separation::SeparationOfDuty;
 pub use sessions::Sessions;
 pub use sweep::Maintenance;
 pub use users::Users;
@@ -68,6 +73,7 @@ const TABLES: &[&[Table]] = &[
     crate::assignment::TABLES,
     crate::access::TABLES,
     crate::scope::TABLES,
+    crate::separation::TABLES,
     crate::session::TABLES,
     crate::audit::TABLES,
     bookkeeping::TABLES,
@@ -154,6 +160,12 @@ impl Portcullis {
     #[must_use]
     pub fn roles(&self) -> Roles<'_> {
         Roles { gate: self }
+    }
+
+    /// Separation of duty: sets of roles that are kept apart.
+    #[must_use]
+    pub fn separation(&self) -> SeparationOfDuty<'_> {
+        SeparationOfDuty { gate: self }
     }
 
     /// The catalogue of permissions.

@@ -97,7 +97,8 @@ impl Roles<'_> {
             let number =
                 u32::try_from(number).map_err(|_| Error::limit("role", "role numbers are used up"))?;
             let id = RoleId::from_number(number);
-            role::stage_create(plan.store, &mut plan.batch, (id, tenant), name, description, plan.now)?;
+            let new = role::New { id, scope: tenant, name, description, parents: Vec::new() };
+            role::stage_create(plan.store, &mut plan.batch, new, plan.now)?;
             let granted = role::stage_bits::<false>(plan.store, &mut plan.batch, id, &permissions, true)?;
             record_bits(plan, AuditKind::RoleCreated, id, name, &granted)?;
             Ok(id)
@@ -281,52 +282,6 @@ impl Roles<'_> {
         Ok(granted.iter().filter(|permission| !denied.contains(*permission)).collect())
     }
 
-    /// All roles that this one inherits from, near or far, by number.
-    ///
-    /// # Errors
-    /// `NotFound`; the storage kinds.
-    pub fn juniors(&self, role: RoleId) -> Result<Vec<RoleId>> {
-        let engine = self.gate.engine();
-        role::read_role(&*engine.store, role)?;
-        Ok(engine.view.juniors(role))
-    }
-
-    /// All roles that inherit from this one, near or far, by number.
-    ///
-    /// # Errors
-    /// `NotFound`; the storage kinds.
-    pub fn seniors(&self, role: RoleId) -> Result<Vec<RoleId>> {
-        let engine = self.gate.engine();
-        role::read_role(&*engine.store, role)?;
-        Ok(engine.view.seniors(role))
-    }
-
-    /// Lets the first role hold all that the second one holds, and what that one inherits in turn.
-    ///
-    /// # Errors
-    /// `NotFound`; `AlreadyExists`; `Cycle` where the second inherits from the first already, or they are the same;
-    /// `LimitExceeded` for a 129th parent; the storage kinds.
-    pub fn inherit(&self, role: RoleId, parent: RoleId) -> Result<()> {
-        self.change_parent(role, parent, true)
-    }
-
-    /// Takes back what [`inherit`](Self::inherit) did.
-    ///
-    /// # Errors
-    /// `NotFound` where there is no such edge; the storage kinds.
-    pub fn disinherit(&self, role: RoleId, parent: RoleId) -> Result<()> {
-        self.change_parent(role, parent, false)
-    }
-
-    fn change_parent(&self, role: RoleId, parent: RoleId, add: bool) -> Result<()> {
-        self.gate.engine().write(self.gate.actor(), |plan| {
-            role::stage_parent(plan.store, &mut plan.batch, role, parent, add, plan.now)?;
-            let kind = if add { AuditKind::RoleInherited } else { AuditKind::RoleDisinherited };
-            plan.record(kind, Entry::of(Subject::Role(role)).and(Subject::Role(parent)))
-        })?;
-        Ok(())
-    }
-
     /// Deletes a role: nobody holds it, and no role inherits from it, from the very next check on. Roles above it are
     /// not linked to roles below it. The number is never reused.
     ///
@@ -358,7 +313,7 @@ pub(super) fn check_defined(plan: &mut Plan<'_>, permissions: &[Permission]) -> 
 
 /// Puts bits that changed into the audit log, as ranges behind a lead, over as many records as they need; some two
 /// thousand scattered ones fit, and of more the last record tells the number.
-fn record_bits(
+pub(super) fn record_bits(
     plan: &mut Plan<'_>,
     kind: AuditKind,
     role: RoleId,

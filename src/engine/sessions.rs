@@ -130,7 +130,7 @@ fn read_session(engine: &Engine, id: SessionId) -> Result<Stored<SessionRecord>>
 }
 
 /// The stored session, if it is live; one that has ended may still be stored.
-fn read_live_session(engine: &Engine, id: SessionId) -> Result<Stored<SessionRecord>> {
+pub(super) fn read_live_session(engine: &Engine, id: SessionId) -> Result<Stored<SessionRecord>> {
     let stored = read_session(engine, id)?;
     match engine.live(stored.clone()) {
         Some(_) => Ok(stored),

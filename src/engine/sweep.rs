@@ -12,6 +12,7 @@ use crate::id::{Key, RoleId, ScopeId, UserId};
 use crate::permission::Permission;
 use crate::role::{self, DenyChunk, GrantChunk, ROLE_BY_NAME, ROLE_BY_PARENT, RoleRecord};
 use crate::scope::{SCOPE_BY_NAME, ScopeRecord};
+use crate::separation::{self, SEPARATION_BY_ROLE, SeparationRecord};
 use crate::session::{SESSION_BY_EXPIRY, SESSION_BY_USER, SessionRecord};
 use crate::store::{self, Batch, CommitError, Record, Scan, Stored, Table};
 use crate::user::{AttributesRecord, ContactRecord, UserRecord};
@@ -171,6 +172,13 @@ impl Engine {
         }
         for heir in self.slice::<RoleRecord>(ROLE_BY_PARENT, &prefix, BATCH)? {
             role::stage_drop_parent(&mut batch, &heir, role)?;
+        }
+        if batch.operations() > 0 {
+            return Ok(batch);
+        }
+        for set in self.slice::<SeparationRecord>(SEPARATION_BY_ROLE, &prefix, 1)? {
+            separation::stage_edit(&*self.store, &mut batch)?;
+            separation::stage_drop_role(&mut batch, &set, role)?;
         }
         Ok(batch)
     }

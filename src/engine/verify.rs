@@ -13,6 +13,7 @@ use crate::id::{Key, ScopeId, UserId};
 use crate::permission::PermissionSet;
 use crate::role::{self, DenyChunk, GrantChunk, HierarchyRecord, RoleRecord};
 use crate::scope::{ScopeRecord, ScopeTreeRecord};
+use crate::separation::{SeparationRecord, SeparationStateRecord};
 use crate::session::SessionRecord;
 use crate::store::{self, Head, Kind, Record, Scan, Table};
 use crate::user::{AttributesRecord, ContactRecord, UserRecord};
@@ -78,6 +79,8 @@ impl Portcullis {
         engine.verify_table::<ScopeRecord>(&mut found)?;
         engine.verify_table::<ScopeTreeRecord>(&mut found)?;
         engine.verify_table::<AccessRecord>(&mut found)?;
+        engine.verify_table::<SeparationRecord>(&mut found)?;
+        engine.verify_table::<SeparationStateRecord>(&mut found)?;
         engine.verify_table::<AssignmentRecord>(&mut found)?;
         engine.verify_table::<SessionRecord>(&mut found)?;
         engine.verify_table::<SequenceRecord>(&mut found)?;
@@ -325,6 +328,8 @@ pub(crate) fn decode_as_every_record(bytes: &[u8]) -> usize {
         + taken::<ScopeRecord>(bytes)
         + taken::<ScopeTreeRecord>(bytes)
         + taken::<AccessRecord>(bytes)
+        + taken::<SeparationRecord>(bytes)
+        + taken::<SeparationStateRecord>(bytes)
         + taken::<AssignmentRecord>(bytes)
         + taken::<SessionRecord>(bytes)
         + taken::<SequenceRecord>(bytes)

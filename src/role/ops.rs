@@ -1,14 +1,15 @@
 //! Stages changes to roles.
 
 use super::record::{
-    CHUNK_BITS, CHUNK_WORDS, Chunk, HierarchyRecord, ROLE_BY_NAME, ROLE_BY_PARENT, RoleRecord, name_key,
+    CHUNK_BITS, CHUNK_WORDS, Chunk, HIERARCHY, HierarchyRecord, ROLE, ROLE_BY_NAME, ROLE_BY_PARENT,
+    RoleRecord, name_key,
 };
 use super::{MAX_PARENTS, RoleChange};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{Key, RoleId, ScopeId, Stamp};
 use crate::permission::{Permission, PermissionSet};
-use crate::store::{self, Batch, Scan, Store, Stored};
+use crate::store::{self, Batch, Expect, Scan, Store, Stored};
 use crate::text;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,15 +26,19 @@ fn check_name_free(store: &dyn Store, scope: ScopeId, name: &str) -> Result<()> 
     }
 }
 
-/// Stages a role with no permissions and no parents.
-pub(crate) fn stage_create(
-    store: &dyn Store,
-    batch: &mut Batch,
-    (id, scope): (RoleId, ScopeId),
-    name: &str,
-    description: &str,
-    now: Timestamp,
-) -> Result<()> {
+/// What a role begins with.
+pub(crate) struct New<'a> {
+    pub(crate) id: RoleId,
+    pub(crate) scope: ScopeId,
+    pub(crate) name: &'a str,
+    pub(crate) description: &'a str,
+    /// That they exist, and that the hierarchy changes, is for the caller to stage.
+    pub(crate) parents: Vec<RoleId>,
+}
+
+/// Stages a role with no permissions.
+pub(crate) fn stage_create(store: &dyn Store, batch: &mut Batch, new: New<'_>, now: Timestamp) -> Result<()> {
+    let New { id, scope, name, description, parents } = new;
     check_name_free(store, scope, name)?;
     text::plain("role.description", description, text::MAX_TEXT)?;
     batch.insert(&RoleRecord {
@@ -41,7 +46,7 @@ pub(crate) fn stage_create(
         scope,
         name: name.to_owned(),
         description: description.to_owned(),
-        parents: Vec::new(),
+        parents,
         privileged: false,
         protected: false,
         created: now,
@@ -162,7 +167,7 @@ pub(crate) fn stage_parent(
     now: Timestamp,
 ) -> Result<RoleRecord> {
     // First, so that every role read below is from after this reading: the commit refuses if an edge changed since.
-    stage_hierarchy_edit(store, batch)?;
+    let limited = stage_hierarchy_edit(store, batch)?;
     let old = read_role(store, role)?;
     let mut new = RoleRecord { updated: now, ..old.record.clone() };
     let place = new.parents.binary_search(&parent);
@@ -171,12 +176,7 @@ pub(crate) fn stage_parent(
             return Err(Error::exists("parent", format!("{role} inherits from {parent} already")));
         }
         (true, Err(place)) => {
-            if new.parents.len() >= MAX_PARENTS {
-                return Err(Error::limit(
-                    "parent",
-                    format!("{role} has {MAX_PARENTS} parents, which is the most"),
-                ));
-            }
+            check_room(store, &new, limited)?;
             let junior = read_role(store, parent)?.record;
             if junior.scope != ScopeId::ROOT && junior.scope != old.record.scope {
                 return Err(Error::invalid(
@@ -201,6 +201,69 @@ pub(crate) fn stage_parent(
     }
     batch.replace(&old, &new)?;
     Ok(new)
+}
+
+/// Refuses a parent more than a role may have.
+pub(crate) fn check_room(store: &dyn Store, role: &RoleRecord, limited: bool) -> Result<()> {
+    let id = role.id;
+    if role.parents.len() >= MAX_PARENTS {
+        return Err(Error::limit("parent", format!("{id} has {MAX_PARENTS} parents, which is the most")));
+    }
+    if limited && let Some(other) = present(store, &role.parents)?.first() {
+        let message = format!("{id} inherits from {other}; the hierarchy is limited to one parent a role");
+        return Err(Error::limit("parent", message));
+    }
+    Ok(())
+}
+
+/// Stages a parent that is created in the same batch. That there is room for it is for the caller to check.
+pub(crate) fn stage_new_parent(
+    batch: &mut Batch,
+    old: &Stored<RoleRecord>,
+    parent: RoleId,
+    now: Timestamp,
+) -> Result<()> {
+    let mut new = RoleRecord { updated: now, ..old.record.clone() };
+    if let Err(place) = new.parents.binary_search(&parent) {
+        new.parents.insert(place, parent);
+    }
+    batch.replace(old, &new)
+}
+
+/// Whether a role inherits from one other at most.
+pub(crate) fn is_limited(store: &dyn Store) -> Result<bool> {
+    Ok(store::read::<HierarchyRecord>(store, &0)?.is_some_and(|row| row.record.limited))
+}
+
+/// Those of the roles that are there: parents that were deleted may not be swept yet.
+pub(crate) fn present(store: &dyn Store, roles: &[RoleId]) -> Result<Vec<RoleId>> {
+    let mut found = Vec::with_capacity(roles.len());
+    for role in roles {
+        if store.get(ROLE, &role.bytes())?.is_some() {
+            found.push(*role);
+        }
+    }
+    Ok(found)
+}
+
+/// The roles, and all that they inherit from.
+pub(crate) fn with_juniors(
+    store: &dyn Store,
+    roles: impl IntoIterator<Item = RoleId>,
+) -> Result<BTreeSet<RoleId>> {
+    let mut open: Vec<RoleId> = roles.into_iter().collect();
+    let mut reached = BTreeSet::new();
+    while let Some(role) = open.pop() {
+        if store.get(ROLE, &role.bytes())?.is_some() && reached.insert(role) {
+            open.extend(neighbours(store, role, Direction::Down)?);
+        }
+    }
+    Ok(reached)
+}
+
+/// The roles that inherit directly from one.
+pub(crate) fn heirs(store: &dyn Store, role: RoleId) -> Result<Vec<RoleId>> {
+    neighbours(store, role, Direction::Up)
 }
 
 /// Whether a role is another one or holds it through its parents.
@@ -268,9 +331,35 @@ pub(crate) fn stage_drop_bit<const DENY: bool>(
     batch.replace(old, &Chunk { words: set.words().to_vec(), ..old.record.clone() })
 }
 
-fn stage_hierarchy_edit(store: &dyn Store, batch: &mut Batch) -> Result<()> {
+/// Expects that no role is linked, unlinked or deleted between this call and the commit: what is read of the hierarchy
+/// after it still holds then.
+pub(crate) fn expect_hierarchy(store: &dyn Store, batch: &mut Batch) -> Result<()> {
     match store::read::<HierarchyRecord>(store, &0)? {
-        Some(old) => batch.replace(&old, &HierarchyRecord { edits: old.record.edits.wrapping_add(1) }),
-        None => batch.insert(&HierarchyRecord { edits: 1 }),
+        Some(row) => batch.expect_unchanged(&row),
+        None => batch.expect(HIERARCHY, 0u8.bytes(), Expect::Absent),
+    }
+    Ok(())
+}
+
+/// Stages that the hierarchy changes; says whether it is limited to one parent a role.
+pub(crate) fn stage_hierarchy_edit(store: &dyn Store, batch: &mut Batch) -> Result<bool> {
+    match store::read::<HierarchyRecord>(store, &0)? {
+        Some(old) => {
+            let edits = old.record.edits.wrapping_add(1);
+            batch.replace(&old, &HierarchyRecord { edits, ..old.record })?;
+            Ok(old.record.limited)
+        }
+        None => batch.insert(&HierarchyRecord { edits: 1, limited: false }).map(|()| false),
+    }
+}
+
+/// Stages whether a role may inherit from one other at most.
+pub(crate) fn stage_limit(store: &dyn Store, batch: &mut Batch, limited: bool) -> Result<()> {
+    match store::read::<HierarchyRecord>(store, &0)? {
+        Some(old) => {
+            let edits = old.record.edits.wrapping_add(1);
+            batch.replace(&old, &HierarchyRecord { edits, limited })
+        }
+        None => batch.insert(&HierarchyRecord { edits: 1, limited }),
     }
 }

@@ -88,6 +88,8 @@ impl<const DENY: bool> Record for Chunk<DENY> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct HierarchyRecord {
     pub(crate) edits: u64,
+    /// Whether a role inherits from one other at most.
+    pub(crate) limited: bool,
 }
 
 impl Record for HierarchyRecord {

@@ -98,6 +98,13 @@ impl Batch {
         self.delete(R::TABLE, key);
     }
 
+    /// Stages a record without indexes, whatever is there.
+    pub(crate) fn overwrite<R: Record>(&mut self, record: &R) -> Result<()> {
+        debug_assert!(R::INDEXES.is_empty(), "index rows of the former record would stay");
+        self.put(R::TABLE, record.key().bytes(), codec::encode(record)?);
+        Ok(())
+    }
+
     pub(crate) fn append(&mut self, append: Append) {
         self.appends.push(append);
     }

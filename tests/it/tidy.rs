@@ -23,6 +23,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("catalog", 4),
     ("access", 4),
     ("scope", 4),
+    ("separation", 4),
     ("engine", 5),
     ("lib", 6),
     ("testing", 6),

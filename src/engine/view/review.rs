@@ -4,7 +4,7 @@ use super::part::Part;
 use super::policy::Policy;
 use super::write::Writer;
 use super::{View, ViewTime};
-use crate::id::{RoleId, ScopeId, UserId};
+use crate::id::{RoleId, ScopeId, SessionId, UserId};
 use crate::permission::{Permission, PermissionSet};
 use crate::scope::MAX_DEPTH;
 
@@ -29,6 +29,20 @@ impl View {
         let mut writer = self.writer.lock();
         let Some(levels) = self.levels(&writer, user, scope) else { return PermissionSet::new() };
         writer.policy.effective(&together(&levels), None, now)
+    }
+
+    /// What can be done in a session at the scope; none if the session is not there.
+    pub(crate) fn permissions_of_session(
+        &self,
+        session: SessionId,
+        scope: ScopeId,
+        now: ViewTime,
+    ) -> Option<PermissionSet> {
+        let mut writer = self.writer.lock();
+        let spot = self.lines.probe(session.get())?;
+        let selected = writer.selections.roles(spot.aside().selection()).cloned();
+        let levels = self.levels(&writer, UserId::from_number(spot.user().into()), scope)?;
+        Some(writer.policy.effective(&together(&levels), selected.as_deref(), now))
     }
 
     /// A copy of the roles and permissions, to try a change on.

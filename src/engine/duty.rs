@@ -1,0 +1,334 @@
+//! What separation of duty forbids, decided in the plan of each change that could break it.
+//!
+//! Whoever gives a role expects the sets and the hierarchy as they were read, and writes the activity row where there are
+//! sets; whoever judges what others hold or have active expects that row as it was read before. So of two changes that
+//! are fine one by one and not together, the later one is planned again and sees the former.
+//!
+//! INVARIANT: no user holds as many roles of a static set as its number, and no live session has as many of a dynamic
+//! one active; roles below an active one are active. A role that was selected counts as active also while its user does
+//! not have it.
+
+use super::Engine;
+use super::bookkeeping::Leftover;
+use super::view::{Answer, ViewTime};
+use super::write::{Entry, Plan};
+use crate::assignment::{ASSIGNMENT_BY_ROLE, AssignmentRecord};
+use crate::audit::{AuditKind, Subject};
+use crate::clock::Timestamp;
+use crate::error::{Error, ErrorKind, Result};
+use crate::grant::Effect;
+use crate::id::{Key, RoleId, UserId};
+use crate::role;
+use crate::separation::{self, SeparationKind, SeparationRecord};
+use crate::session::{SESSION_BY_USER, SessionRecord};
+use crate::store::{self, Record, Scan, Store, Stored};
+use crate::user::{self, UserRecord};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// Most roles that a session can select.
+pub(super) const MAX_SELECTED: usize = 256;
+/// Sessions of one user that an assignment narrows one by one; if there are more, they all end.
+const MOST_NARROWED: usize = 32;
+
+/// A link between two roles that is not made yet.
+#[derive(Clone, Copy)]
+pub(super) struct Link {
+    pub(super) senior: RoleId,
+    pub(super) junior: RoleId,
+}
+
+fn violation(set: &SeparationRecord, whose: impl std::fmt::Display, roles: &[RoleId], advice: &str) -> Error {
+    let names: Vec<String> = roles.iter().take(8).map(RoleId::to_string).collect();
+    let message = format!(
+        "{whose} would have {} of the {} separation \"{}\", which allows fewer than {}; {advice}",
+        names.join(", "),
+        set.kind,
+        set.name,
+        set.cardinality
+    );
+    Error::new(ErrorKind::SeparationOfDuty, message).with_field("role")
+}
+
+fn members<'a>(set: &'a SeparationRecord, among: &'a BTreeSet<RoleId>) -> Vec<RoleId> {
+    set.roles.iter().copied().filter(|role| among.contains(role)).collect()
+}
+
+/// The roles that a user was assigned, each once: those that have not ended, or only those that hold now.
+pub(super) fn assigned(
+    store: &dyn Store,
+    user: UserId,
+    now: Timestamp,
+    begun: bool,
+) -> Result<BTreeSet<RoleId>> {
+    let prefix = user.bytes();
+    let all = Scan { prefix: &prefix, limit: usize::MAX, ..Scan::default() };
+    let rows = store::page::<AssignmentRecord>(store, &all)?.0.into_iter().map(|row| row.record);
+    let counts = |row: &AssignmentRecord| {
+        row.terms.effect == Effect::Allow
+            && if begun { row.terms.holds_at(now) } else { !row.terms.has_ended(now) }
+    };
+    Ok(rows.filter(counts).map(|row| row.role).collect())
+}
+
+/// Sees that a role can be given to these users, and narrows their sessions where it may not be active in them.
+pub(super) fn before_assign(plan: &mut Plan<'_>, role: RoleId, users: &[UserId]) -> Result<()> {
+    let Some(sets) = separation::expect_sets(plan.store, &mut plan.batch)? else { return Ok(()) };
+    let activity = separation::read_activity(plan.store)?;
+    role::expect_hierarchy(plan.store, &mut plan.batch)?;
+    let gained = role::with_juniors(plan.store, [role])?;
+    let concerned: Vec<&SeparationRecord> = sets.iter().filter(|set| set.count(&gained) > 0).collect();
+    separation::stage_activity(&mut plan.batch, activity.as_ref(), !concerned.is_empty())?;
+    for user in users.iter().filter(|_| !concerned.is_empty()) {
+        let held = assigned(plan.store, *user, plan.now, false)?;
+        let before = role::with_juniors(plan.store, held.iter().copied())?;
+        let after: BTreeSet<RoleId> = before.union(&gained).copied().collect();
+        let mut narrow = false;
+        for set in concerned.iter().filter(|set| set.forbids(set.count(&after))) {
+            match set.kind {
+                SeparationKind::Static => {
+                    let advice = "take one of them from the user first";
+                    return Err(violation(set, user, &members(set, &after), advice));
+                }
+                SeparationKind::Dynamic => narrow = true,
+            }
+        }
+        if narrow {
+            narrow_sessions(plan, *user, &held)?;
+        }
+    }
+    Ok(())
+}
+
+/// Fixes the sessions that have all roles active to those that the user has had so far.
+fn narrow_sessions(plan: &mut Plan<'_>, user: UserId, held: &BTreeSet<RoleId>) -> Result<()> {
+    let account = user::read_user(plan.store, user)?;
+    let prefix = user.bytes();
+    let all = Scan { prefix: &prefix, limit: usize::MAX, ..Scan::default() };
+    let sessions: Vec<Stored<SessionRecord>> =
+        store::page_by::<SessionRecord>(plan.store, SESSION_BY_USER, &all)?
+            .0
+            .into_iter()
+            .filter(|session| {
+                session.record.roles.is_none()
+                    && session.record.generation >= account.record.generation
+                    && session.record.expires > plan.now
+            })
+            .collect();
+    if sessions.is_empty() {
+        return Ok(());
+    }
+    if sessions.len() > MOST_NARROWED || held.len() > MAX_SELECTED {
+        user::stage_generation(plan.store, &mut plan.batch, user)?;
+        plan.leave(Leftover::Sessions(user))?;
+        let entry = Entry::of(Subject::User(user)).detail("all: roles that are kept apart were assigned");
+        return plan.record(AuditKind::SessionsRevoked, entry);
+    }
+    for session in &sessions {
+        let roles = Some(held.iter().copied().collect());
+        plan.batch.replace(session, &SessionRecord { roles, ..session.record.clone() })?;
+    }
+    Ok(())
+}
+
+/// Sees that a link between two roles gives nobody too much. To be called after the link was staged, so that the
+/// hierarchy is expected as it is read here.
+pub(super) fn before_link(engine: &Engine, plan: &mut Plan<'_>, link: Link) -> Result<()> {
+    let Some(sets) = separation::expect_sets(plan.store, &mut plan.batch)? else { return Ok(()) };
+    let activity = separation::read_activity(plan.store)?;
+    let gained = role::with_juniors(plan.store, [link.junior])?;
+    let concerned: Vec<&SeparationRecord> = sets.iter().filter(|set| set.count(&gained) > 0).collect();
+    separation::stage_activity(&mut plan.batch, activity.as_ref(), !concerned.is_empty())?;
+    concerned.into_iter().try_for_each(|set| hold_to(engine, plan, set, Some(link)))
+}
+
+/// Sees that a set, as it would be, is kept by everybody as they are.
+pub(super) fn before_set(engine: &Engine, plan: &mut Plan<'_>, set: &SeparationRecord) -> Result<()> {
+    let activity = separation::read_activity(plan.store)?;
+    separation::stage_activity(&mut plan.batch, activity.as_ref(), true)?;
+    role::expect_hierarchy(plan.store, &mut plan.batch)?;
+    hold_to(engine, plan, set, None)
+}
+
+/// Which members of a set each role is or inherits from, as bits, for all roles that have any.
+fn masks(store: &dyn Store, set: &SeparationRecord, link: Option<Link>) -> Result<BTreeMap<RoleId, u128>> {
+    let mut masks: BTreeMap<RoleId, u128> = BTreeMap::new();
+    for (place, member) in set.roles.iter().enumerate() {
+        let bit = 1u128 << place;
+        let mut open = vec![*member];
+        while let Some(role) = open.pop() {
+            let mask = masks.entry(role).or_default();
+            if *mask & bit != 0 {
+                continue;
+            }
+            *mask |= bit;
+            open.extend(role::heirs(store, role)?);
+            open.extend(link.filter(|link| link.junior == role).map(|link| link.senior));
+        }
+    }
+    Ok(masks)
+}
+
+fn hold_to(engine: &Engine, plan: &Plan<'_>, set: &SeparationRecord, link: Option<Link>) -> Result<()> {
+    let masks = masks(plan.store, set, link)?;
+    let mut users: HashMap<UserId, u128> = HashMap::new();
+    for (role, mask) in &masks {
+        let (prefix, mut after) = (role.bytes(), None::<Vec<u8>>);
+        loop {
+            let scan = Scan { prefix: &prefix, after: after.as_deref(), limit: 1024, descending: false };
+            let (rows, next) = store::page_by::<AssignmentRecord>(plan.store, ASSIGNMENT_BY_ROLE, &scan)?;
+            for row in rows.into_iter().map(|row| row.record) {
+                if row.terms.effect == Effect::Allow && !row.terms.has_ended(plan.now) {
+                    *users.entry(row.user).or_default() |= mask;
+                }
+            }
+            match next {
+                Some(next) => after = Some(next),
+                None => break,
+            }
+        }
+    }
+    let mut found: Vec<(UserId, u128)> =
+        users.into_iter().filter(|(_, mask)| set.forbids(mask.count_ones() as usize)).collect();
+    found.sort_unstable();
+    for (user, mask) in found {
+        if plan.store.get(UserRecord::TABLE, &user.bytes())?.is_none() {
+            continue; // deleted, and not swept yet
+        }
+        match set.kind {
+            SeparationKind::Static => {
+                return Err(violation(set, user, &named(set, mask), "take one of them from the user first"));
+            }
+            SeparationKind::Dynamic => hold_sessions_to(engine, plan, set, user, mask, &masks)?,
+        }
+    }
+    Ok(())
+}
+
+fn named(set: &SeparationRecord, mask: u128) -> Vec<RoleId> {
+    let bits = set.roles.iter().enumerate();
+    bits.filter(|(place, _)| mask >> place & 1 == 1).map(|(_, role)| *role).collect()
+}
+
+/// `all` are the members that the user holds, as bits.
+fn hold_sessions_to(
+    engine: &Engine,
+    plan: &Plan<'_>,
+    set: &SeparationRecord,
+    user: UserId,
+    all: u128,
+    masks: &BTreeMap<RoleId, u128>,
+) -> Result<()> {
+    let (prefix, account) = (user.bytes(), user::read_user(plan.store, user)?);
+    let scan = Scan { prefix: &prefix, limit: usize::MAX, ..Scan::default() };
+    // From the rows; the read model, which may be a commit behind, only knows better which ones are idle for too long.
+    let is_live = |session: &SessionRecord| {
+        session.generation >= account.record.generation
+            && session.expires > plan.now
+            && engine.view.find(session.id).is_none_or(|found| {
+                engine.view.session_live(found.handle(), ViewTime::from(plan.now)) != Answer::Gone
+            })
+    };
+    for session in store::page_by::<SessionRecord>(plan.store, SESSION_BY_USER, &scan)?.0 {
+        let active = match &session.record.roles {
+            None => all,
+            Some(selected) => selected.iter().fold(0, |mask, role| mask | masks.get(role).unwrap_or(&0)),
+        };
+        let id = session.record.id;
+        if set.forbids(active.count_ones() as usize) && is_live(&session.record) {
+            let advice = format!("end that session of {user}, or drop one of the roles in it");
+            return Err(violation(set, id, &named(set, active), &advice));
+        }
+    }
+    Ok(())
+}
+
+/// The roles that a new session is to have, none for all: those that were asked for, if the user has them and they may
+/// be active together; otherwise all, but for those that may not.
+pub(super) fn for_new_session(
+    plan: &mut Plan<'_>,
+    user: UserId,
+    asked: Option<&[RoleId]>,
+) -> Result<Option<Vec<RoleId>>> {
+    let sets = separation::expect_sets(plan.store, &mut plan.batch)?;
+    let sets: Option<Vec<SeparationRecord>> =
+        sets.map(|sets| sets.into_iter().filter(|set| set.kind == SeparationKind::Dynamic).collect());
+    let activity = match &sets {
+        Some(_) => separation::read_activity(plan.store)?,
+        None => None,
+    };
+    let (armed, sets) = (sets.is_some(), sets.unwrap_or_default());
+    if asked.is_none() && sets.is_empty() {
+        // A set may be about to be made.
+        if armed {
+            separation::stage_activity(&mut plan.batch, activity.as_ref(), false)?;
+        }
+        return Ok(None);
+    }
+    role::expect_hierarchy(plan.store, &mut plan.batch)?;
+    let Some(asked) = asked else {
+        // Whoever is assigned a role meanwhile is to find this session, or to be found here.
+        separation::stage_activity(&mut plan.batch, activity.as_ref(), true)?;
+        let held = assigned(plan.store, user, plan.now, false)?;
+        let active = role::with_juniors(plan.store, held.iter().copied())?;
+        let over: Vec<&SeparationRecord> =
+            sets.iter().filter(|set| set.forbids(set.count(&active))).collect();
+        if over.is_empty() {
+            return Ok(None);
+        }
+        let mut left = Vec::new();
+        for role in held {
+            let below = role::with_juniors(plan.store, [role])?;
+            if over.iter().all(|set| set.count(&below) == 0) {
+                left.push(role);
+            }
+        }
+        left.truncate(MAX_SELECTED);
+        return Ok(Some(left));
+    };
+    let held = role::with_juniors(plan.store, assigned(plan.store, user, plan.now, true)?)?;
+    let asked: BTreeSet<RoleId> = asked.iter().copied().collect();
+    if let Some(missing) = asked.iter().find(|role| !held.contains(role)) {
+        return Err(Error::not_found("role", format_args!("{missing} among the roles of {user}")));
+    }
+    if armed {
+        separation::stage_activity(&mut plan.batch, activity.as_ref(), false)?;
+        may_be_active(plan.store, &sets, "the session", &asked)?;
+    }
+    Ok(Some(asked.into_iter().collect()))
+}
+
+/// Sees that these roles may be active in one session.
+fn may_be_active(
+    store: &dyn Store,
+    sets: &[SeparationRecord],
+    whose: impl std::fmt::Display + Copy,
+    roles: &BTreeSet<RoleId>,
+) -> Result<()> {
+    let active = role::with_juniors(store, roles.iter().copied())?;
+    match sets.iter().find(|set| set.forbids(set.count(&active))) {
+        Some(set) => Err(violation(set, whose, &members(set, &active), "drop one of them first")),
+        None => Ok(()),
+    }
+}
+
+/// Sees that a session may have these roles active, one of which is new.
+pub(super) fn before_activation(
+    plan: &mut Plan<'_>,
+    session: &SessionRecord,
+    roles: &BTreeSet<RoleId>,
+) -> Result<()> {
+    let Some(sets) = separation::expect_sets(plan.store, &mut plan.batch)? else { return Ok(()) };
+    let activity = separation::read_activity(plan.store)?;
+    role::expect_hierarchy(plan.store, &mut plan.batch)?;
+    separation::stage_activity(&mut plan.batch, activity.as_ref(), false)?;
+    let sets: Vec<SeparationRecord> =
+        sets.into_iter().filter(|set| set.kind == SeparationKind::Dynamic).collect();
+    may_be_active(plan.store, &sets, session.id, roles)
+}
+
+impl Engine {
+    /// Whether there ever were sets of roles that are kept apart.
+    pub(super) fn separates_duties(&self) -> Result<bool> {
+        Ok(separation::expect_sets(&*self.store, &mut store::Batch::new())?.is_some())
+    }
+}
