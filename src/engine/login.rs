@@ -157,7 +157,7 @@ impl Portcullis {
             Ok(Err(refusal)) => engine.refuse(Some(id), &refusal),
             // The password was right, so that the reason can be told; the log has it, too.
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::SeparationOfDuty) => {
-                engine.record_refusal(Some(id), error.to_string())?;
+                engine.record_refusal(Some(id), &error.to_string())?;
                 engine.report_violation(Actor::User(id), Subject::User(id), Err(error))
             }
             Err(error) => Err(error),
@@ -236,13 +236,13 @@ impl Engine {
 
     /// Writes down the true reason and answers the one that everybody gets.
     fn refuse<T>(&self, user: Option<UserId>, refusal: &Refusal) -> Result<T> {
-        self.record_refusal(user, refusal.detail())?;
+        self.record_refusal(user, &refusal.detail())?;
         Err(Error::denied(Denial::Credentials))
     }
 
-    fn record_refusal(&self, user: Option<UserId>, detail: String) -> Result<()> {
+    fn record_refusal(&self, user: Option<UserId>, detail: &str) -> Result<()> {
         self.write(Actor::Anonymous, |plan| {
-            let entry = Entry { subject: user.map(Subject::User), object: None, detail: detail.clone() };
+            let entry = Entry { subject: user.map(Subject::User), object: None, detail: detail.to_owned() };
             plan.record_outcome(AuditKind::LoginFailure, Outcome::Denied, Actor::Anonymous, entry)
         })?;
         Ok(())

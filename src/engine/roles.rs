@@ -187,7 +187,7 @@ impl Roles<'_> {
     /// than 80 ranges of 8,192, to be given in several calls; the storage kinds.
     pub fn grant(&self, role: RoleId, permissions: impl IntoIterator<Item = Permission>) -> Result<()> {
         let permissions: Vec<Permission> = permissions.into_iter().collect();
-        self.change_grants(role, &permissions, true)
+        self.change_bits::<false>(role, &permissions, true).map(drop)
     }
 
     /// Takes permissions from the role; those it does not have are no error. Seen by every holder's next check.
@@ -196,7 +196,22 @@ impl Roles<'_> {
     /// `NotFound` for a role that does not exist; the storage kinds.
     pub fn withdraw(&self, role: RoleId, permissions: impl IntoIterator<Item = Permission>) -> Result<()> {
         let permissions: Vec<Permission> = permissions.into_iter().collect();
-        self.change_grants(role, &permissions, false)
+        self.change_bits::<false>(role, &permissions, false).map(drop)
+    }
+
+    /// Takes one permission from the role that it must have (RevokePermission of ANSI INCITS 359). Seen by every holder's
+    /// next check.
+    ///
+    /// # Errors
+    /// `NotFound` for a role that does not exist, and for a permission that it does not grant itself; the storage kinds.
+    pub fn revoke(&self, role: RoleId, permission: Permission) -> Result<()> {
+        match self.change_bits::<false>(role, &[permission], false)? {
+            true => Ok(()),
+            false => Err(Error::not_found(
+                "permission",
+                format_args!("{permission} among what {role} grants itself"),
+            )),
+        }
     }
 
     /// Forbids whoever holds the role these permissions, whatever else gives them: where the role is held at a scope,
@@ -206,7 +221,7 @@ impl Roles<'_> {
     /// As [`grant`](Self::grant).
     pub fn deny(&self, role: RoleId, permissions: impl IntoIterator<Item = Permission>) -> Result<()> {
         let permissions: Vec<Permission> = permissions.into_iter().collect();
-        self.change_bits::<true>(role, &permissions, true)
+        self.change_bits::<true>(role, &permissions, true).map(drop)
     }
 
     /// Takes back what [`deny`](Self::deny) did.
@@ -215,20 +230,17 @@ impl Roles<'_> {
     /// `NotFound` for a role that does not exist; the storage kinds.
     pub fn lift(&self, role: RoleId, permissions: impl IntoIterator<Item = Permission>) -> Result<()> {
         let permissions: Vec<Permission> = permissions.into_iter().collect();
-        self.change_bits::<true>(role, &permissions, false)
+        self.change_bits::<true>(role, &permissions, false).map(drop)
     }
 
-    fn change_grants(&self, role: RoleId, permissions: &[Permission], grant: bool) -> Result<()> {
-        self.change_bits::<false>(role, permissions, grant)
-    }
-
+    /// Whether anything changed.
     fn change_bits<const DENY: bool>(
         &self,
         role: RoleId,
         permissions: &[Permission],
         add: bool,
-    ) -> Result<()> {
-        self.gate.engine().write(self.gate.actor(), |plan| {
+    ) -> Result<bool> {
+        let (changed, _) = self.gate.engine().write(self.gate.actor(), |plan| {
             if add {
                 check_defined(plan, permissions)?;
             }
@@ -236,7 +248,7 @@ impl Roles<'_> {
             let changed = role::stage_bits::<DENY>(plan.store, &mut plan.batch, role, permissions, add)?;
             if changed.is_empty() {
                 plan.batch.expects.clear();
-                return Ok(());
+                return Ok(false);
             }
             plan.batch.expect_present::<RoleRecord>(&role);
             let kind = match (DENY, add) {
@@ -245,9 +257,10 @@ impl Roles<'_> {
                 (true, true) => AuditKind::RoleDenied,
                 (true, false) => AuditKind::RoleDenialLifted,
             };
-            record_bits(plan, kind, role, "", &changed)
+            record_bits(plan, kind, role, "", &changed)?;
+            Ok(true)
         })?;
-        Ok(())
+        Ok(changed)
     }
 
     /// What the role itself grants, without what it inherits.

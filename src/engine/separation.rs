@@ -115,7 +115,7 @@ impl SeparationOfDuty<'_> {
     /// roles; the storage kinds.
     pub fn add_role(&self, id: SeparationId, role: RoleId) -> Result<()> {
         let engine = self.gate.engine();
-        self.change(id, format!("with {role}"), true, |plan| {
+        self.change(id, &format!("with {role}"), true, |plan| {
             role::read_role(plan.store, role)?;
             plan.batch.expect_present::<RoleRecord>(&role);
             let set = separation::stage_member(plan.store, &mut plan.batch, id, role, true, plan.now)?;
@@ -129,7 +129,7 @@ impl SeparationOfDuty<'_> {
     /// `NotFound`; `InvalidInput` where fewer roles than the number would be left: lower the number first, or delete the
     /// set; the storage kinds.
     pub fn remove_role(&self, id: SeparationId, role: RoleId) -> Result<()> {
-        self.change(id, format!("without {role}"), false, |plan| {
+        self.change(id, &format!("without {role}"), false, |plan| {
             separation::stage_member(plan.store, &mut plan.batch, id, role, false, plan.now).map(drop)
         })
     }
@@ -141,7 +141,7 @@ impl SeparationOfDuty<'_> {
     /// of the roles; the storage kinds.
     pub fn set_cardinality(&self, id: SeparationId, cardinality: u32) -> Result<()> {
         let engine = self.gate.engine();
-        self.change(id, format!("fewer than {cardinality}"), true, |plan| {
+        self.change(id, &format!("fewer than {cardinality}"), true, |plan| {
             let now = plan.now;
             let set = separation::stage_cardinality(plan.store, &mut plan.batch, id, cardinality, now)?;
             duty::before_set(engine, plan, &set)
@@ -151,7 +151,7 @@ impl SeparationOfDuty<'_> {
     fn change(
         &self,
         id: SeparationId,
-        detail: String,
+        detail: &str,
         stricter: bool,
         mut stage: impl FnMut(&mut Plan<'_>) -> Result<()>,
     ) -> Result<()> {
@@ -163,7 +163,7 @@ impl SeparationOfDuty<'_> {
         engine.write(self.gate.actor(), |plan| {
             separation::stage_edit(plan.store, &mut plan.batch)?;
             stage(plan)?;
-            let entry = Entry::of(Subject::Separation(id)).detail(detail.as_str());
+            let entry = Entry::of(Subject::Separation(id)).detail(detail);
             plan.record(AuditKind::SeparationChanged, entry)
         })?;
         Ok(())

@@ -107,7 +107,7 @@ impl Sessions<'_> {
             let entry = Entry::of(Subject::Session(session)).and(Subject::Role(role));
             plan.record(AuditKind::RoleActivated, entry)
         });
-        let actor = user.map_or(self.gate.actor(), Actor::User);
+        let actor = user.map_or_else(|| self.gate.actor(), Actor::User);
         engine.report_violation(actor, Subject::Session(session), done.map(drop))
     }
 

@@ -2,8 +2,9 @@
 
 use crate::support::{OTHER, PASSWORD, backwards, log_in, sound, user, world};
 use portcullis::{
-    Actor, AuditKind, Grant, NewContact, NewUser, Outcome, Permission, Portcullis, RoleChange, RoleId,
-    ScopeId, SessionId, Status, Subject, Timestamp, UserChange, UserId,
+    Actor, AuditKind, Client, Credentials, Grant, NewContact, NewUser, Outcome, Permission, Portcullis,
+    RoleChange, RoleId, ScopeId, SeparationId, SeparationKind, SessionId, Status, Subject, Timestamp,
+    UserChange, UserId,
 };
 use std::collections::BTreeSet;
 
@@ -17,6 +18,9 @@ struct Scene {
     read: Permission,
     write: Permission,
     session: SessionId,
+    /// Of the boss, with some roles active.
+    selecting: SessionId,
+    apart: SeparationId,
     privileged: RoleId,
     scope: ScopeId,
     inner: ScopeId,
@@ -36,6 +40,9 @@ fn scene() -> Scene {
     gate.roles().assign(boss, privileged).unwrap();
     gate.roles().deny(reader, [bits[0]]).unwrap();
     gate.access().grant(boss, bits[0], &Grant::new()).unwrap();
+    let apart = gate.separation().create(SeparationKind::Static, "apart", [writer, privileged], 2).unwrap();
+    let who = Credentials::password("boss", PASSWORD);
+    let selecting = gate.login_with_roles(&who, &Client::new(), [reader]).unwrap().session().id;
     let [scope, inner] = ["acme/a", "acme/b"].map(|path| gate.scopes().ensure(path).unwrap());
     Scene {
         gate: gate.acting_as(boss),
@@ -46,6 +53,8 @@ fn scene() -> Scene {
         read: bits[0],
         write: bits[1],
         session,
+        selecting,
+        apart,
         privileged,
         scope,
         inner,
@@ -228,6 +237,34 @@ const OPERATIONS: &[Operation] = {
             },
         ),
         (
+            K::RoleActivated,
+            |s| (S::Session(s.selecting), Some(S::Role(s.privileged))),
+            |s| s.gate.sessions().activate(s.selecting, s.privileged).unwrap(),
+        ),
+        (
+            K::RoleDeactivated,
+            |s| (S::Session(s.selecting), Some(S::Role(s.reader))),
+            |s| s.gate.sessions().deactivate(s.selecting, s.reader).unwrap(),
+        ),
+        (
+            K::SeparationCreated,
+            |_| (S::Separation(SeparationId::from_number(1)), None),
+            |s| {
+                let roles = [s.reader, s.writer];
+                s.gate.separation().create(SeparationKind::Dynamic, "new", roles, 2).unwrap();
+            },
+        ),
+        (
+            K::SeparationChanged,
+            |s| (S::Separation(s.apart), None),
+            |s| s.gate.separation().add_role(s.apart, RoleId::from_number(3)).unwrap(),
+        ),
+        (
+            K::SeparationDeleted,
+            |s| (S::Separation(s.apart), None),
+            |s| s.gate.separation().delete(s.apart).unwrap(),
+        ),
+        (
             K::PermissionDefined,
             |_| (S::Permission(Permission::from_bit(2)), None),
             |s| {
@@ -260,6 +297,8 @@ fn every_change_writes_exactly_one_record_that_says_who_did_what_to_whom() {
         AuditKind::LoginFailure,
         AuditKind::SessionExpired,
         AuditKind::GrantsEnded,
+        AuditKind::SeparationViolated,
+        AuditKind::HierarchyLimited,
     ]);
     assert!(kinds.iter().eq(AuditKind::ALL), "{kinds:?}");
 }
@@ -280,6 +319,8 @@ fn what_is_refused_writes_nothing() {
             read: Permission::from_bit(999),
             write: Permission::from_bit(999),
             session: SessionId::from_number(999),
+            selecting: SessionId::from_number(999),
+            apart: SeparationId::from_number(999),
             privileged: RoleId::from_number(999),
             scope: ScopeId::from_number(999),
             inner: ScopeId::from_number(999),

@@ -1,5 +1,6 @@
 //! Questions the other way round: who can, what can, where, why, and what if.
 
+mod authorized;
 mod explain;
 mod unused;
 mod what_if;

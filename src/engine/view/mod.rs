@@ -42,6 +42,7 @@ use sets::{Ask, Sets};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use step::{Step, step};
+use tally::Who;
 use users::{Standing, UserCell};
 use write::Writer;
 
@@ -279,7 +280,8 @@ impl View {
         match reading.standing {
             Standing::Active | Standing::Lifted => {
                 let number = user.get() as u32;
-                self.refresh(&mut writer, number, reading.set(), 0, ask, version, now);
+                let who = Who { user: number, root: reading.set(), selection: 0 };
+                self.refresh(&mut writer, who, ask, version, now);
                 self.holds(number, reading.set(), || 0, ask, version, now).map_or(Answer::Deny, verdict)
             }
             Standing::Refused | Standing::Changing => Answer::Deny,
@@ -334,8 +336,9 @@ impl View {
         }
         let Some(spot) = self.lines.probe(session.id) else { return Answer::Gone };
         if let Some(cell) = self.users.get(spot.user()) {
-            let (set, selection) = (cell.read(now).set(), spot.aside().selection());
-            self.refresh(&mut writer, spot.user(), set, selection, ask, version, now);
+            let who =
+                Who { user: spot.user(), root: cell.read(now).set(), selection: spot.aside().selection() };
+            self.refresh(&mut writer, who, ask, version, now);
         }
         self.weigh(&spot, session.id, ask, now).unwrap_or(Answer::Deny)
     }

@@ -11,10 +11,10 @@ use std::sync::atomic::Ordering;
 
 /// Whose sets are asked: what the user holds at scopes is looked up by number, what is held everywhere is at hand.
 #[derive(Clone, Copy)]
-struct Who {
-    user: u32,
-    root: u32,
-    selection: u32,
+pub(super) struct Who {
+    pub(super) user: u32,
+    pub(super) root: u32,
+    pub(super) selection: u32,
 }
 
 impl View {
@@ -91,18 +91,10 @@ impl View {
         Some(false)
     }
 
-    /// Works out every set that the question needs.
-    pub(super) fn refresh(
-        &self,
-        writer: &mut Writer,
-        user: u32,
-        set: u32,
-        selection: u32,
-        ask: &Ask<'_>,
-        version: u64,
-        now: ViewTime,
-    ) {
-        let set = self.derive(writer, set, selection);
+    /// Works out every set that the question needs; the root is what is held, and not yet what a selection left.
+    pub(super) fn refresh(&self, writer: &mut Writer, who: Who, ask: &Ask<'_>, version: u64, now: ViewTime) {
+        let Who { user, root, selection } = who;
+        let set = self.derive(writer, root, selection);
         writer.refresh(&self.sets, set, version, now);
         let (Ask::At(_, scope) | Ask::AllAt(_, scope)) = ask else { return };
         let (table, mut level) = (self.scoped.table(), scope.get());
