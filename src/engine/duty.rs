@@ -5,8 +5,8 @@
 //! are fine one by one and not together, the later one is planned again and sees the former.
 //!
 //! INVARIANT: no user holds as many roles of a static set as its number, and no live session has as many of a dynamic
-//! one active; roles below an active one are active. A role that was selected counts as active also while its user does
-//! not have it.
+//! one active; roles below an active one are active. A role that was selected and that its user does not have is not
+//! active; where it would come back beside one that forbids it, it leaves the selection.
 
 use super::Engine;
 use super::bookkeeping::Leftover;
@@ -21,7 +21,7 @@ use crate::id::{Key, RoleId, UserId};
 use crate::role;
 use crate::separation::{self, SeparationKind, SeparationRecord};
 use crate::session::{SESSION_BY_USER, SessionRecord};
-use crate::store::{self, Record, Scan, Store, Stored};
+use crate::store::{self, Record, Scan, Store};
 use crate::user::{self, UserRecord};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -82,50 +82,71 @@ pub(super) fn before_assign(plan: &mut Plan<'_>, role: RoleId, users: &[UserId])
         let held = assigned(plan.store, *user, plan.now, false)?;
         let before = role::with_juniors(plan.store, held.iter().copied())?;
         let after: BTreeSet<RoleId> = before.union(&gained).copied().collect();
-        let mut narrow = false;
-        for set in concerned.iter().filter(|set| set.forbids(set.count(&after))) {
+        let mut dynamic = Vec::new();
+        for set in &concerned {
             match set.kind {
-                SeparationKind::Static => {
+                SeparationKind::Static if set.forbids(set.count(&after)) => {
                     let advice = "take one of them from the user first";
                     return Err(violation(set, user, &members(set, &after), advice));
                 }
-                SeparationKind::Dynamic => narrow = true,
+                SeparationKind::Static => {}
+                SeparationKind::Dynamic => dynamic.push(*set),
             }
         }
-        if narrow {
-            narrow_sessions(plan, *user, &held)?;
-        }
+        narrow_sessions(plan, *user, &dynamic, Held { assigned: &held, before: &before, after: &after })?;
     }
     Ok(())
 }
 
-/// Fixes the sessions that have all roles active to those that the user has had so far.
-fn narrow_sessions(plan: &mut Plan<'_>, user: UserId, held: &BTreeSet<RoleId>) -> Result<()> {
+/// What a user was assigned, and that with all that it inherits, before and after one role more.
+#[derive(Clone, Copy)]
+struct Held<'a> {
+    assigned: &'a BTreeSet<RoleId>,
+    before: &'a BTreeSet<RoleId>,
+    after: &'a BTreeSet<RoleId>,
+}
+
+/// Fixes the user's sessions in which too many roles would be active to those that were active so far.
+fn narrow_sessions(
+    plan: &mut Plan<'_>,
+    user: UserId,
+    sets: &[&SeparationRecord],
+    held: Held<'_>,
+) -> Result<()> {
+    if !sets.iter().any(|set| set.forbids(set.count(held.after))) {
+        return Ok(());
+    }
     let account = user::read_user(plan.store, user)?;
     let prefix = user.bytes();
     let all = Scan { prefix: &prefix, limit: usize::MAX, ..Scan::default() };
-    let sessions: Vec<Stored<SessionRecord>> =
-        store::page_by::<SessionRecord>(plan.store, SESSION_BY_USER, &all)?
-            .0
-            .into_iter()
-            .filter(|session| {
-                session.record.roles.is_none()
-                    && session.record.generation >= account.record.generation
-                    && session.record.expires > plan.now
-            })
-            .collect();
-    if sessions.is_empty() {
-        return Ok(());
+    let mut narrowed = Vec::new();
+    for session in store::page_by::<SessionRecord>(plan.store, SESSION_BY_USER, &all)?.0 {
+        let record = &session.record;
+        if record.generation < account.record.generation || record.expires <= plan.now {
+            continue;
+        }
+        let (roles, active) = match &record.roles {
+            None => (held.assigned.iter().copied().collect(), held.after.clone()),
+            // One that was lost and now comes back.
+            Some(selected) => {
+                let selected = selected.iter().copied();
+                let active = selected.clone().filter(|role| held.after.contains(role));
+                let left: Vec<RoleId> = selected.filter(|role| held.before.contains(role)).collect();
+                (left, role::with_juniors(plan.store, active)?)
+            }
+        };
+        if sets.iter().any(|set| set.forbids(set.count(&active))) {
+            narrowed.push((session, roles));
+        }
     }
-    if sessions.len() > MOST_NARROWED || held.len() > MAX_SELECTED {
+    if narrowed.len() > MOST_NARROWED || narrowed.iter().any(|(_, roles)| roles.len() > MAX_SELECTED) {
         user::stage_generation(plan.store, &mut plan.batch, user)?;
         plan.leave(Leftover::Sessions(user))?;
         let entry = Entry::of(Subject::User(user)).detail("all: roles that are kept apart were assigned");
         return plan.record(AuditKind::SessionsRevoked, entry);
     }
-    for session in &sessions {
-        let roles = Some(held.iter().copied().collect());
-        plan.batch.replace(session, &SessionRecord { roles, ..session.record.clone() })?;
+    for (session, roles) in narrowed {
+        plan.batch.replace(&session, &SessionRecord { roles: Some(roles), ..session.record.clone() })?;
     }
     Ok(())
 }
@@ -198,7 +219,7 @@ fn hold_to(engine: &Engine, plan: &Plan<'_>, set: &SeparationRecord, link: Optio
             SeparationKind::Static => {
                 return Err(violation(set, user, &named(set, mask), "take one of them from the user first"));
             }
-            SeparationKind::Dynamic => hold_sessions_to(engine, plan, set, user, mask, &masks)?,
+            SeparationKind::Dynamic => hold_sessions_to(engine, plan, (set, &masks), user, link)?,
         }
     }
     Ok(())
@@ -209,15 +230,18 @@ fn named(set: &SeparationRecord, mask: u128) -> Vec<RoleId> {
     bits.filter(|(place, _)| mask >> place & 1 == 1).map(|(_, role)| *role).collect()
 }
 
-/// `all` are the members that the user holds, as bits.
 fn hold_sessions_to(
     engine: &Engine,
     plan: &Plan<'_>,
-    set: &SeparationRecord,
+    (set, masks): (&SeparationRecord, &BTreeMap<RoleId, u128>),
     user: UserId,
-    all: u128,
-    masks: &BTreeMap<RoleId, u128>,
+    link: Option<Link>,
 ) -> Result<()> {
+    let assigned = assigned(plan.store, user, plan.now, false)?;
+    let mut held = role::with_juniors(plan.store, assigned.iter().copied())?;
+    if let Some(link) = link.filter(|link| held.contains(&link.senior)) {
+        held.extend(role::with_juniors(plan.store, [link.junior])?);
+    }
     let (prefix, account) = (user.bytes(), user::read_user(plan.store, user)?);
     let scan = Scan { prefix: &prefix, limit: usize::MAX, ..Scan::default() };
     // From the rows; the read model, which may be a commit behind, only knows better which ones are idle for too long.
@@ -228,10 +252,13 @@ fn hold_sessions_to(
                 engine.view.session_live(found.handle(), ViewTime::from(plan.now)) != Answer::Gone
             })
     };
+    let bits = |role: &RoleId| masks.get(role).copied().unwrap_or(0);
     for session in store::page_by::<SessionRecord>(plan.store, SESSION_BY_USER, &scan)?.0 {
         let active = match &session.record.roles {
-            None => all,
-            Some(selected) => selected.iter().fold(0, |mask, role| mask | masks.get(role).unwrap_or(&0)),
+            None => assigned.iter().fold(0, |mask, role| mask | bits(role)),
+            Some(selected) => {
+                selected.iter().filter(|role| held.contains(role)).fold(0, |mask, role| mask | bits(role))
+            }
         };
         let id = session.record.id;
         if set.forbids(active.count_ones() as usize) && is_live(&session.record) {

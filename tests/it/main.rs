@@ -9,6 +9,7 @@
     reason = "a test that meets what it does not expect must stop"
 )]
 
+mod ansi;
 mod attacks;
 mod audit;
 mod audit_kinds;

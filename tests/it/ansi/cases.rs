@@ -1,0 +1,1 @@
+//! The decisions on what the standard leaves open, one test each.
