@@ -129,11 +129,14 @@ fn what_was_derived_is_given_back_with_the_last_session_and_with_the_set() {
     assert_eq!(view.stats().sets, before.sets);
 }
 
-/// Hands numbers that were given back to sets with bit 3.
+/// Hands numbers that were given back to sets with bit 3, at scopes, where that ends no epoch.
 fn lend(view: &View) {
-    for (n, place) in [(3, 0), (4, 4), (5, 5), (6, 6)] {
-        view.assign(user(n), scope(place), grant(bit(3))).unwrap();
-        assert_eq!(view.check_user_at(user(n), bit(3), scope(place), NOW), Answer::Allow);
+    for n in 3..=7 {
+        let place = scope(4 + n as u32 % 3);
+        // Each a set of its own.
+        view.assign(user(n), place, grant(bit(60 + n as u32))).unwrap();
+        view.assign(user(n), place, grant(bit(3))).unwrap();
+        assert_eq!(view.check_user_at(user(n), bit(3), place, NOW), Answer::Allow);
     }
 }
 
