@@ -4,6 +4,7 @@ use super::races::scene;
 use super::step::at;
 use super::tests::{bit, denial, grant, handle, role, session, user};
 use super::*;
+use crate::grant::Grant;
 use crate::id::RoleId;
 
 const NOW: ViewTime = ViewTime::from_secs(1000);
@@ -132,10 +133,10 @@ fn what_was_derived_is_given_back_with_the_last_session_and_with_the_set() {
 /// Hands numbers that were given back to sets with bit 3, at scopes, where that ends no epoch.
 fn lend(view: &View) {
     for n in 3..=7 {
-        let place = scope(4 + n as u32 % 3);
-        // Each a set of its own.
-        view.assign(user(n), place, grant(bit(60 + n as u32))).unwrap();
-        view.assign(user(n), place, grant(bit(3))).unwrap();
+        // Each a set of its own, because it ends at another time.
+        let end = ViewTime::from_secs(2000 + n as u32).timestamp();
+        let (part, place) = (Part::new(Holding::Permission(bit(3)), &Grant::new().until(end)), scope(4));
+        view.assign(user(n), place, part).unwrap();
         assert_eq!(view.check_user_at(user(n), bit(3), place, NOW), Answer::Allow);
     }
 }
