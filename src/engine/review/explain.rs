@@ -7,11 +7,12 @@ use crate::audit::{AUDIT_BY_SUBJECT, AuditKind, AuditRecord, Subject};
 use crate::catalog::PermissionRecord;
 use crate::engine::Engine;
 use crate::engine::principal::Decision;
+use crate::engine::sessions::read_live_session;
 use crate::error::{Denial, ErrorKind, Result};
 use crate::grant::{Effect, Grant};
-use crate::id::{Key, RoleId, ScopeId, UserId};
+use crate::id::{Key, RoleId, ScopeId, SessionId, UserId};
 use crate::permission::Permission;
-use crate::role::{CHUNK_BITS, Chunk, RoleRecord};
+use crate::role::{self, CHUNK_BITS, Chunk, RoleRecord};
 use crate::scope;
 use crate::store::{self, Scan};
 use crate::user::{StatusKind, UserRecord};
@@ -35,6 +36,8 @@ pub enum Standing {
     Ended,
     /// It was made at a scope that the one in question does not lie in.
     Elsewhere,
+    /// It would count if the session had the role active.
+    NotActive,
 }
 
 /// One way from the user to the permission.
@@ -81,6 +84,8 @@ pub struct Explanation {
     pub permission: Permission,
     /// Where.
     pub scope: ScopeId,
+    /// In which session; `None` where all that the user has counts.
+    pub session: Option<SessionId>,
     /// What a check answers.
     pub decision: Decision,
     /// What stands in the way whatever is granted.
@@ -110,12 +115,36 @@ impl Review<'_> {
     /// # Errors
     /// The storage kinds; what does not exist is a finding and no error.
     pub fn explain(&self, user: UserId, permission: Permission, scope: ScopeId) -> Result<Explanation> {
-        self.gate.engine().explain(user, permission, scope)
+        self.gate.engine().explain(user, permission, scope, None)
+    }
+
+    /// As [`explain`](Self::explain), for a session: of one that selected its roles, what is not active gives nothing.
+    ///
+    /// # Errors
+    /// `NotFound` for a session that is not live; the storage kinds.
+    pub fn explain_session(
+        &self,
+        session: SessionId,
+        permission: Permission,
+        scope: ScopeId,
+    ) -> Result<Explanation> {
+        let engine = self.gate.engine();
+        let found = read_live_session(engine, session)?.record;
+        let mut explanation = engine.explain(found.user, permission, scope, found.roles.as_deref())?;
+        explanation.session = Some(session);
+        Ok(explanation)
     }
 }
 
 impl Engine {
-    fn explain(&self, user: UserId, permission: Permission, scope: ScopeId) -> Result<Explanation> {
+    /// With only the selected roles active, where some were.
+    fn explain(
+        &self,
+        user: UserId,
+        permission: Permission,
+        scope: ScopeId,
+        selected: Option<&[RoleId]>,
+    ) -> Result<Explanation> {
         let (store, now) = (&*self.store, self.now());
         let mut findings = Vec::new();
         match store::read::<UserRecord>(store, &user)? {
@@ -176,7 +205,13 @@ impl Engine {
                         kinds.contains(&record.kind) && lists(&record.detail, permission)
                     })?);
                 }
-                let (scope, standing) = (terms.scope, standing(&terms));
+                let (scope, mut standing) = (terms.scope, standing(&terms));
+                if standing == Standing::Holds
+                    && effect == Effect::Allow
+                    && !self.is_active(selected, role, roles.last().copied().unwrap_or(role))?
+                {
+                    standing = Standing::NotActive;
+                }
                 links.push(Link { effect, standing, scope, roles, terms: terms.clone(), records });
             }
         }
@@ -189,7 +224,10 @@ impl Engine {
                     && matches!(record.kind, AuditKind::AccessGranted | AuditKind::BreakGlass)
                     && tells(&record.detail, &terms.describe())
             })?;
-            let (effect, scope, standing) = (terms.effect, terms.scope, standing(&terms));
+            let (effect, scope, mut standing) = (terms.effect, terms.scope, standing(&terms));
+            if selected.is_some() && standing == Standing::Holds && effect == Effect::Allow {
+                standing = Standing::NotActive;
+            }
             links.push(Link { effect, standing, scope, roles: Vec::new(), terms, records: vec![record] });
         }
         links.sort_by_key(|link| (link.standing != Standing::Holds, link.effect == Effect::Allow));
@@ -203,7 +241,20 @@ impl Engine {
                 (Decision::Deny(Denial::Permission), self.would_give(permission, levels.iter().rev().nth(1))?)
             }
         };
-        Ok(Explanation { user, permission, scope, decision, findings, links, would_give })
+        let session = None;
+        Ok(Explanation { user, permission, scope, session, decision, findings, links, would_give })
+    }
+
+    /// Whether one of the selected roles lies on a way from the assigned role down to the one that grants.
+    fn is_active(&self, selected: Option<&[RoleId]>, assigned: RoleId, grants: RoleId) -> Result<bool> {
+        let Some(selected) = selected else { return Ok(true) };
+        let below = role::with_juniors(&*self.store, [assigned])?;
+        for role in selected.iter().filter(|role| below.contains(role)) {
+            if role::with_juniors(&*self.store, [*role])?.contains(&grants) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Roles that give it and can be assigned in that tenant.
@@ -296,7 +347,11 @@ fn lists(detail: &str, permission: Permission) -> bool {
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verdict = if self.decision.is_allowed() { "allowed" } else { "denied" };
-        writeln!(f, "{}, {}, at {}: {verdict}", self.user, self.permission, self.scope)?;
+        write!(f, "{}, {}, at {}", self.user, self.permission, self.scope)?;
+        if let Some(session) = self.session {
+            write!(f, ", in {session}")?;
+        }
+        writeln!(f, ": {verdict}")?;
         for finding in &self.findings {
             match finding {
                 Finding::NoUser => writeln!(f, "  there is no such user")?,
@@ -322,6 +377,7 @@ impl fmt::Display for Explanation {
                 Standing::NotBegun => writeln!(f, "; it has not begun")?,
                 Standing::Ended => writeln!(f, "; it is over")?,
                 Standing::Elsewhere => writeln!(f, "; that is another place")?,
+                Standing::NotActive => writeln!(f, "; it is not active in the session")?,
             }
             for record in link.records.iter().flatten() {
                 writeln!(f, "    {record}")?;
