@@ -145,6 +145,29 @@ fn checks(criterion: &mut Criterion) {
         })
     });
 
+    // The same in a session that selected its roles.
+    let chosen = world.with_roles(3);
+    gate.roles().assign_with(chosen, world.viewer, &Grant::new().at(world.levels[1])).unwrap();
+    let tokens = populate_sessions(gate, &[chosen]).unwrap();
+    let principal = gate.authenticate(&tokens[0]).unwrap();
+    for role in gate.sessions().roles(principal.session()).unwrap() {
+        if role != world.viewer {
+            gate.sessions().deactivate(principal.session(), role).unwrap();
+        }
+    }
+    assert!(principal.can_at(asked, world.levels[4]) && principal.can(asked));
+    let mut selected = |report: &mut Report, name: &str, scope: ScopeId| {
+        report.bench(&mut group, name, "", AGAIN, |iterations| {
+            time(|| {
+                for _ in 0..iterations * u64::from(AGAIN) {
+                    black_box(principal.can_at(asked, black_box(scope)));
+                }
+            })
+        });
+    };
+    selected(&mut report, "by session with selected roles", ScopeId::ROOT);
+    selected(&mut report, "by session with selected roles, at depth 4", world.levels[4]);
+
     // Many users, each with one scope of their own, at depth 2, in an order that no cache foresees.
     let count = size(1_000_000, 1_000);
     let users = populate_users(gate, "u", count, &[]).unwrap();

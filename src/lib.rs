@@ -61,4 +61,6 @@ pub mod _docs {
     pub mod format {}
     #[doc = include_str!("docs/guide.md")]
     pub mod guide {}
+    #[doc = include_str!("docs/rbac.md")]
+    pub mod rbac {}
 }
