@@ -159,7 +159,8 @@ pub(super) fn before_link(engine: &Engine, plan: &mut Plan<'_>, link: Link) -> R
     let gained = role::with_juniors(plan.store, [link.junior])?;
     let concerned: Vec<&SeparationRecord> = sets.iter().filter(|set| set.count(&gained) > 0).collect();
     separation::stage_activity(&mut plan.batch, activity.as_ref(), !concerned.is_empty())?;
-    concerned.into_iter().try_for_each(|set| hold_to(engine, plan, set, Some(link)))
+    let (store, now) = (plan.store, plan.now);
+    concerned.into_iter().try_for_each(|set| hold_to(engine, store, now, set, Some(link)))
 }
 
 /// Sees that a set, as it would be, is kept by everybody as they are.
@@ -167,7 +168,7 @@ pub(super) fn before_set(engine: &Engine, plan: &mut Plan<'_>, set: &SeparationR
     let activity = separation::read_activity(plan.store)?;
     separation::stage_activity(&mut plan.batch, activity.as_ref(), true)?;
     role::expect_hierarchy(plan.store, &mut plan.batch)?;
-    hold_to(engine, plan, set, None)
+    hold_to(engine, plan.store, plan.now, set, None)
 }
 
 /// Which members of a set each role is or inherits from, as bits, for all roles that have any.
@@ -189,16 +190,22 @@ fn masks(store: &dyn Store, set: &SeparationRecord, link: Option<Link>) -> Resul
     Ok(masks)
 }
 
-fn hold_to(engine: &Engine, plan: &Plan<'_>, set: &SeparationRecord, link: Option<Link>) -> Result<()> {
-    let masks = masks(plan.store, set, link)?;
+fn hold_to(
+    engine: &Engine,
+    store: &dyn Store,
+    now: Timestamp,
+    set: &SeparationRecord,
+    link: Option<Link>,
+) -> Result<()> {
+    let masks = masks(store, set, link)?;
     let mut users: HashMap<UserId, u128> = HashMap::new();
     for (role, mask) in &masks {
         let (prefix, mut after) = (role.bytes(), None::<Vec<u8>>);
         loop {
             let scan = Scan { prefix: &prefix, after: after.as_deref(), limit: 1024, descending: false };
-            let (rows, next) = store::page_by::<AssignmentRecord>(plan.store, ASSIGNMENT_BY_ROLE, &scan)?;
+            let (rows, next) = store::page_by::<AssignmentRecord>(store, ASSIGNMENT_BY_ROLE, &scan)?;
             for row in rows.into_iter().map(|row| row.record) {
-                if row.terms.effect == Effect::Allow && !row.terms.has_ended(plan.now) {
+                if row.terms.effect == Effect::Allow && !row.terms.has_ended(now) {
                     *users.entry(row.user).or_default() |= mask;
                 }
             }
@@ -212,14 +219,14 @@ fn hold_to(engine: &Engine, plan: &Plan<'_>, set: &SeparationRecord, link: Optio
         users.into_iter().filter(|(_, mask)| set.forbids(mask.count_ones() as usize)).collect();
     found.sort_unstable();
     for (user, mask) in found {
-        if plan.store.get(UserRecord::TABLE, &user.bytes())?.is_none() {
+        if store.get(UserRecord::TABLE, &user.bytes())?.is_none() {
             continue; // deleted, and not swept yet
         }
         match set.kind {
             SeparationKind::Static => {
                 return Err(violation(set, user, &named(set, mask), "take one of them from the user first"));
             }
-            SeparationKind::Dynamic => hold_sessions_to(engine, plan, (set, &masks), user, link)?,
+            SeparationKind::Dynamic => hold_sessions_to(engine, (store, now), (set, &masks), user, link)?,
         }
     }
     Ok(())
@@ -232,28 +239,28 @@ fn named(set: &SeparationRecord, mask: u128) -> Vec<RoleId> {
 
 fn hold_sessions_to(
     engine: &Engine,
-    plan: &Plan<'_>,
+    (store, now): (&dyn Store, Timestamp),
     (set, masks): (&SeparationRecord, &BTreeMap<RoleId, u128>),
     user: UserId,
     link: Option<Link>,
 ) -> Result<()> {
-    let assigned = assigned(plan.store, user, plan.now, false)?;
-    let mut held = role::with_juniors(plan.store, assigned.iter().copied())?;
+    let assigned = assigned(store, user, now, false)?;
+    let mut held = role::with_juniors(store, assigned.iter().copied())?;
     if let Some(link) = link.filter(|link| held.contains(&link.senior)) {
-        held.extend(role::with_juniors(plan.store, [link.junior])?);
+        held.extend(role::with_juniors(store, [link.junior])?);
     }
-    let (prefix, account) = (user.bytes(), user::read_user(plan.store, user)?);
+    let (prefix, account) = (user.bytes(), user::read_user(store, user)?);
     let scan = Scan { prefix: &prefix, limit: usize::MAX, ..Scan::default() };
     // From the rows; the read model, which may be a commit behind, only knows better which ones are idle for too long.
     let is_live = |session: &SessionRecord| {
         session.generation >= account.record.generation
-            && session.expires > plan.now
+            && session.expires > now
             && engine.view.find(session.id).is_none_or(|found| {
-                engine.view.session_live(found.handle(), ViewTime::from(plan.now)) != Answer::Gone
+                engine.view.session_live(found.handle(), ViewTime::from(now)) != Answer::Gone
             })
     };
     let bits = |role: &RoleId| masks.get(role).copied().unwrap_or(0);
-    for session in store::page_by::<SessionRecord>(plan.store, SESSION_BY_USER, &scan)?.0 {
+    for session in store::page_by::<SessionRecord>(store, SESSION_BY_USER, &scan)?.0 {
         let active = match &session.record.roles {
             None => assigned.iter().fold(0, |mask, role| mask | bits(role)),
             Some(selected) => {
@@ -354,6 +361,14 @@ pub(super) fn before_activation(
 }
 
 impl Engine {
+    /// What is wrong with a set, as everybody is now.
+    pub(super) fn broken_separation(&self, set: &SeparationRecord) -> Result<Option<String>> {
+        match hold_to(self, &*self.store, self.now(), set, None) {
+            Err(error) if error.kind() == ErrorKind::SeparationOfDuty => Ok(Some(error.to_string())),
+            done => done.map(|()| None),
+        }
+    }
+
     /// Whether there ever were sets of roles that are kept apart.
     pub(super) fn separates_duties(&self) -> Result<bool> {
         Ok(separation::expect_sets(&*self.store, &mut store::Batch::new())?.is_some())

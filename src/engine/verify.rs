@@ -56,7 +56,7 @@ impl Verification {
 
 impl Portcullis {
     /// Checks the database: that every record decodes and stands under its own key, that index rows and records
-    /// agree in both directions, that the audit log has no gap and its chain ends in the head, and that the read
+    /// agree in both directions, that separated duties are, that the audit log has no gap and its chain ends in the head, and that the read
     /// model says of every role, user and session what the records say.
     ///
     /// It reads everything, so it takes seconds on a large database. Changes by others while it runs can show as
@@ -88,6 +88,7 @@ impl Portcullis {
         engine.verify_audit(&mut found)?;
         if found.is_sound() {
             engine.verify_policy(&mut found)?;
+            engine.verify_separation(&mut found)?;
             engine.verify_view(&mut found)?;
         }
         Ok(found)
@@ -185,6 +186,16 @@ impl Engine {
         }
         indexed.remove(&AUDIT);
         self.verify_counts(indexed, found)
+    }
+
+    /// Whether everybody, and every live session, keeps the duties apart that are to be.
+    fn verify_separation(&self, found: &mut Verification) -> Result<()> {
+        self.each::<SeparationRecord>(|set| {
+            if let Some(broken) = self.broken_separation(&set.record)? {
+                found.problem(format_args!("separation: {broken}"));
+            }
+            Ok(())
+        })
     }
 
     /// What each role comes to grant, worked out from the records one role after the other, against the view.
