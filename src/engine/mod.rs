@@ -3,8 +3,11 @@
 mod access;
 mod assignments;
 mod audit;
+#[cfg(test)]
+mod between;
 mod bookkeeping;
 mod builder;
+mod guard;
 mod ids;
 mod login;
 mod page;

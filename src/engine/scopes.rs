@@ -154,7 +154,8 @@ impl Scopes<'_> {
     }
 
     /// Deletes a scope with all that lies in it and all that is assigned there: one atomic change, however much that
-    /// is. The roles of a deleted tenant are deleted too. Numbers are never reused.
+    /// is. The roles of a deleted tenant are deleted too. Numbers are never reused. Protected roles do not stop it: where
+    /// there is no scope, nobody is locked out of it.
     ///
     /// # Errors
     /// `NotFound`, also for the global scope; the storage kinds.

@@ -2,6 +2,7 @@
 
 use super::Portcullis;
 use super::bookkeeping::Leftover;
+use super::guard;
 use super::page::{Page, PageRequest};
 use super::write::{Entry, Plan};
 use crate::audit::{Actor, AuditKind, Subject};
@@ -207,7 +208,8 @@ impl Users<'_> {
     /// Sets the status. Leaving the active state ends every session of the user for good, at the very next check.
     ///
     /// # Errors
-    /// `NotFound`; `InvalidInput` for a reason or an end that breaks a rule; the storage kinds.
+    /// `NotFound`; `InvalidInput` for a reason or an end that breaks a rule; `LastHolder` where a protected role would
+    /// have no active holder left at some scope, be it for a time only; the storage kinds.
     pub fn set_status(&self, id: UserId, status: Status) -> Result<User> {
         let detail = match &status.reason {
             Some(reason) => format!("{:?}: {reason}", status.kind),
@@ -216,6 +218,7 @@ impl Users<'_> {
         let user = self.change(AuditKind::UserStatusChanged, id, &detail, move |plan| {
             let record = user::stage_status(plan.store, &mut plan.batch, id, &status, plan.now)?;
             if !status.is_active_at(plan.now) {
+                guard::before_leaving(plan, &user::read_user(plan.store, id)?)?;
                 plan.leave(Leftover::Sessions(id))?;
             }
             Ok(record)
@@ -356,11 +359,12 @@ impl Users<'_> {
     /// is never reused, and the audit log keeps what the user did.
     ///
     /// # Errors
-    /// `NotFound`; the storage kinds.
+    /// `NotFound`; `LastHolder` where a protected role would have no holder left at some scope; the storage kinds.
     pub fn delete(&self, id: UserId) -> Result<()> {
         let engine = self.gate.engine();
         engine.write(self.gate.actor(), |plan| {
             let old = user::read_user(plan.store, id)?;
+            guard::before_leaving(plan, &old)?;
             plan.batch.remove(&old);
             plan.leave(Leftover::User(id))?;
             plan.record(

@@ -1,6 +1,6 @@
 //! `verify`: the whole database against itself, and the read model against the database.
 
-use super::bookkeeping::{LeftoverRecord, SequenceRecord};
+use super::bookkeeping::{LeftoverRecord, ProtectionRecord, SequenceRecord};
 use super::view::{Holding, Part};
 use super::{Engine, Portcullis};
 use crate::access::AccessRecord;
@@ -82,6 +82,7 @@ impl Portcullis {
         engine.verify_table::<SessionRecord>(&mut found)?;
         engine.verify_table::<SequenceRecord>(&mut found)?;
         engine.verify_table::<LeftoverRecord>(&mut found)?;
+        engine.verify_table::<ProtectionRecord>(&mut found)?;
         engine.verify_audit(&mut found)?;
         if found.is_sound() {
             engine.verify_policy(&mut found)?;
@@ -329,5 +330,6 @@ pub(crate) fn decode_as_every_record(bytes: &[u8]) -> usize {
         + taken::<SessionRecord>(bytes)
         + taken::<SequenceRecord>(bytes)
         + taken::<LeftoverRecord>(bytes)
+        + taken::<ProtectionRecord>(bytes)
         + usize::from(audit::decode(&[0; 8], bytes).is_ok())
 }

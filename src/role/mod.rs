@@ -4,8 +4,8 @@ mod ops;
 mod record;
 
 pub(crate) use ops::{
-    bits_of, read_role, stage_bits, stage_change, stage_create, stage_delete, stage_drop_bit,
-    stage_drop_parent, stage_parent,
+    bits_of, closure, expect_hierarchy, read_role, stage_bits, stage_change, stage_create, stage_delete,
+    stage_drop_bit, stage_drop_parent, stage_parent,
 };
 pub(crate) use record::{
     CHUNK_BITS, CHUNK_WORDS, Chunk, DenyChunk, GrantChunk, HierarchyRecord, ROLE, ROLE_BY_NAME,
@@ -32,9 +32,10 @@ pub struct Role {
     pub description: String,
     /// The roles whose permissions this one holds too; at most 128, and they may have parents in turn.
     pub parents: Vec<RoleId>,
-    /// Whether the audit log marks what is done with it.
+    /// Whether what is done with it, and with roles that inherit from it, is audited apart: see
+    /// [`AuditKind::PRIVILEGED`](crate::AuditKind::PRIVILEGED).
     pub privileged: bool,
-    /// Whether it must always have a holder: the last one can not lose it.
+    /// Whether it keeps its holders: at no scope can the last one lose it.
     pub protected: bool,
     /// When it was made.
     pub created: Timestamp,
@@ -85,7 +86,9 @@ impl RoleChange {
         self
     }
 
-    /// Protects the role, or no longer: its last active holder can not lose it.
+    /// Protects the role, or no longer: the last active holder that it has at a scope can not lose it there, and the role
+    /// can not be deleted. A holder is an active user to whom it is assigned there, for good and begun, and who is denied
+    /// it nowhere.
     pub fn protected(mut self, protected: bool) -> Self {
         self.protected = Some(protected);
         self

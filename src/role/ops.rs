@@ -1,14 +1,15 @@
 //! Stages changes to roles.
 
 use super::record::{
-    CHUNK_BITS, CHUNK_WORDS, Chunk, HierarchyRecord, ROLE_BY_NAME, ROLE_BY_PARENT, RoleRecord, name_key,
+    CHUNK_BITS, CHUNK_WORDS, Chunk, HIERARCHY, HierarchyRecord, ROLE_BY_NAME, ROLE_BY_PARENT, RoleRecord,
+    name_key,
 };
 use super::{MAX_PARENTS, RoleChange};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{Key, RoleId, ScopeId, Stamp};
 use crate::permission::{Permission, PermissionSet};
-use crate::store::{self, Batch, Scan, Store, Stored};
+use crate::store::{self, Batch, Expect, Scan, Store, Stored};
 use crate::text;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -83,6 +84,10 @@ pub(crate) fn stage_change(
     }
     new.privileged = change.privileged.unwrap_or(new.privileged);
     new.protected = change.protected.unwrap_or(new.protected);
+    if new.privileged != old.record.privileged {
+        // Heirs are privileged too, so that whoever expects the hierarchy unchanged expects the marks on it unchanged.
+        stage_hierarchy_edit(store, batch)?;
+    }
     batch.replace(&old, &new)?;
     Ok(new)
 }
@@ -240,6 +245,27 @@ fn neighbours(store: &dyn Store, role: RoleId, direction: Direction) -> Result<V
             store.scan(ROLE_BY_PARENT, &scan)?.iter().map(|row| RoleId::read(&row.value)).collect()
         }
     }
+}
+
+/// The role and all that it inherits from, as they stand. Expect the hierarchy before, if the answer is relied on.
+pub(crate) fn closure(store: &dyn Store, role: RoleId) -> Result<Vec<RoleRecord>> {
+    let (mut reached, mut open, mut found) = (BTreeSet::from([role]), vec![role], Vec::new());
+    while let Some(next) = open.pop() {
+        // A parent may be deleted and not swept yet.
+        let Some(role) = store::read::<RoleRecord>(store, &next)? else { continue };
+        open.extend(role.record.parents.iter().filter(|parent| reached.insert(**parent)));
+        found.push(role.record);
+    }
+    Ok(found)
+}
+
+/// Expects that no inheritance edge, and no mark that heirs share, changes between this call and the commit.
+pub(crate) fn expect_hierarchy(store: &dyn Store, batch: &mut Batch) -> Result<()> {
+    match store::read::<HierarchyRecord>(store, &0)? {
+        Some(row) => batch.expect_unchanged(&row),
+        None => batch.expect(HIERARCHY, 0u8.bytes(), Expect::Absent),
+    }
+    Ok(())
 }
 
 /// Stages the removal of a parent that does not exist any more.

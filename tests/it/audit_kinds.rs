@@ -106,10 +106,10 @@ const OPERATIONS: &[Operation] = {
         ),
         (
             K::RoleInherited,
-            |s| (S::Role(s.writer), Some(S::Role(RoleId::from_number(2)))),
+            |s| (S::Role(s.writer), Some(S::Role(RoleId::from_number(3)))),
             |s| {
                 // A role that every test over this table makes first.
-                s.gate.roles().inherit(s.writer, RoleId::from_number(2)).unwrap();
+                s.gate.roles().inherit(s.writer, RoleId::from_number(3)).unwrap();
             },
         ),
         (
@@ -150,6 +150,31 @@ const OPERATIONS: &[Operation] = {
             |s| {
                 let terms = Grant::break_glass("fire", Timestamp::from_millis(4_000_000_000_000));
                 s.gate.roles().assign_with(s.ada, s.reader, &terms).unwrap();
+            },
+        ),
+        (
+            K::PrivilegedBreakGlass,
+            |s| (S::User(s.ada), Some(S::Role(s.privileged))),
+            |s| {
+                let terms = Grant::break_glass("fire", Timestamp::from_millis(4_000_000_000_000));
+                s.gate.roles().assign_with(s.ada, s.privileged, &terms).unwrap();
+            },
+        ),
+        (
+            K::PrivilegedRoleChanged,
+            |s| (S::Role(s.privileged), None),
+            |s| s.gate.roles().grant(s.privileged, [s.write]).unwrap(),
+        ),
+        (
+            K::PrivilegedRoleDeleted,
+            |s| (S::Role(s.privileged), None),
+            |s| s.gate.roles().delete(s.privileged).unwrap(),
+        ),
+        (
+            K::RoleMarked,
+            |s| (S::Role(s.writer), None),
+            |s| {
+                s.gate.roles().update(s.writer, RoleChange::new().protected(true)).unwrap();
             },
         ),
         (K::RoleDenied, |s| (S::Role(s.reader), None), |s| s.gate.roles().deny(s.reader, [s.write]).unwrap()),

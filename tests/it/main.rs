@@ -15,6 +15,7 @@ mod audit_kinds;
 mod bad_input;
 mod directory;
 mod format;
+mod guards;
 mod login;
 mod model;
 mod races;
