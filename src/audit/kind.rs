@@ -105,6 +105,12 @@ kinds! {
     82 PrivilegedBreakGlass "authz_privileged_break_glass",
     /// A role was marked as privileged or protected, or no longer.
     83 RoleMarked "authz_role_marked",
+    /// Holders of a role may administer a range of roles.
+    84 DelegationCreated "authz_delegation_created",
+    /// They may no longer.
+    85 DelegationDeleted "authz_delegation_deleted",
+    /// Somebody tried what no delegation of theirs covers; the detail has what.
+    86 DelegationRefused "authz_fail",
 }
 
 impl AuditKind {

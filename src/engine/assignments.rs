@@ -3,6 +3,7 @@
 use super::guard;
 use super::page::{Page, PageRequest};
 use super::roles::Roles;
+use super::warrant;
 use super::write::{Entry, Plan};
 use crate::assignment::{self, ASSIGNMENT_BY_ROLE, ASSIGNMENT_BY_SCOPE, Assignment, AssignmentRecord};
 use crate::audit::{Actor, AuditKind, Subject};
@@ -59,6 +60,7 @@ impl Roles<'_> {
             let rank = guard::rank(plan, &found)?;
             let record = found.record;
             expect_within(plan, &record, terms.scope)?;
+            warrant::may_assign(plan, role, users, &terms)?;
             guard::before_assign(plan, &record, users, &terms)?;
             for user in users {
                 user::read_user(plan.store, *user)?;
@@ -90,6 +92,7 @@ impl Roles<'_> {
     pub fn unassign_at(&self, user: UserId, role: RoleId, scope: ScopeId) -> Result<()> {
         self.gate.engine().write(self.gate.actor(), |plan| {
             let held = assignment::stage_unassign(plan.store, &mut plan.batch, user, role, scope)?;
+            warrant::may_unassign(plan, &held)?;
             // The role may be gone, and the assignment not swept yet.
             let kind = match store::read::<RoleRecord>(plan.store, &role)? {
                 Some(found) => {

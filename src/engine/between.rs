@@ -194,3 +194,67 @@ fn a_mark_or_an_edge_that_is_set_in_that_moment_is_told() {
         }
     }
 }
+
+/// Ada administers `acme`, below the role `owner`; what takes that from her in the same moment lets not one more change
+/// through.
+#[test]
+fn who_loses_the_right_to_administer_in_that_moment_changes_nothing_more() {
+    use crate::delegation::{Ability, RoleRange};
+    const ADMIN: fn(&Scene) -> RoleId = |s| s.gate.roles().find("admin").unwrap().unwrap().id;
+    const HELD: fn(&Scene) -> RoleId = |s| s.gate.roles().find("held").unwrap().unwrap().id;
+    const LOW: fn(&Scene) -> RoleId = |s| s.gate.roles().find("low").unwrap().unwrap().id;
+    let losses: &[Step] = &[
+        |s| s.gate.roles().unassign_at(s.ada, HELD(s), s.scope),
+        |s| s.gate.users().set_status(s.ada, Status::disabled("out")).map(drop),
+        |s| s.gate.users().delete(s.ada),
+        |s| {
+            let all = crate::engine::PageRequest::default();
+            let found = s.gate.delegations().list(&all)?.items.remove(0);
+            s.gate.delegations().delete(found.id)
+        },
+        |s| s.gate.roles().disinherit(HELD(s), ADMIN(s)),
+        |s| s.gate.roles().delete(ADMIN(s)),
+        |s| s.gate.roles().delete(HELD(s)),
+        // The range ends, or becomes a range of administrators.
+        |s| s.gate.roles().disinherit(s.owner, LOW(s)),
+        |s| s.gate.delegations().create(LOW(s), RoleRange::Below(HELD(s)), [Ability::Assign]).map(drop),
+        |s| s.gate.roles().inherit(LOW(s), ADMIN(s)),
+    ];
+    let steps: &[Step] = &[
+        |s| s.gate.delegated(s.ada).roles().assign_with(s.bob, LOW(s), &Grant::new().at(s.scope)),
+        |s| {
+            let bit = s.gate.permissions().find("read")?.map(|info| info.permission).unwrap();
+            s.gate.delegated(s.ada).access().grant(s.bob, bit, &Grant::new().at(s.scope))
+        },
+    ];
+    for loss in losses {
+        for step in steps {
+            let s = Scene::new();
+            let bit = s.gate.permissions().define("read").unwrap();
+            let [admin, held, low] =
+                ["admin", "held", "low"].map(|name| s.gate.roles().create(name, []).unwrap());
+            s.gate.roles().grant(low, [bit]).unwrap();
+            s.gate.roles().inherit(held, admin).unwrap();
+            s.gate.roles().inherit(s.owner, low).unwrap();
+            s.gate
+                .delegations()
+                .create(admin, RoleRange::Below(s.owner), [Ability::Assign, Ability::GrantDirectly])
+                .unwrap();
+            s.gate.roles().assign_with(s.ada, held, &Grant::new().at(s.scope)).unwrap();
+            let refused = s.meanwhile(*loss, || step(&s)).unwrap_err();
+            assert_eq!(refused.denial(), Some(crate::error::Denial::Delegation), "{refused:?}");
+            let all = crate::engine::PageRequest::default();
+            assert!(s.gate.roles().of_user(s.bob, &all).unwrap().items.is_empty());
+            assert!(s.gate.access().of_user(s.bob, &all).unwrap().items.is_empty());
+            assert!(s.gate.verify().unwrap().is_sound());
+        }
+    }
+    let s = Scene::new();
+    let [admin, low] = ["admin", "low"].map(|name| s.gate.roles().create(name, []).unwrap());
+    s.gate.delegations().create(admin, RoleRange::Below(low), [Ability::Assign]).unwrap();
+    s.gate.roles().assign_with(s.ada, admin, &Grant::new().at(s.scope)).unwrap();
+    // The scope goes: then there is nothing to assign at.
+    let gone =
+        s.meanwhile(|s| s.gate.scopes().delete(s.scope), || steps.first().map_or(Ok(()), |step| step(&s)));
+    assert_eq!(gone.unwrap_err().kind(), ErrorKind::NotFound);
+}

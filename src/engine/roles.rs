@@ -5,6 +5,7 @@ use super::bookkeeping::{Leftover, Sequence};
 use super::guard;
 use super::ids::{expect_same_permissions, stage_next};
 use super::page::{Page, PageRequest};
+use super::warrant;
 use super::write::{Entry, Plan};
 use crate::audit::{AuditKind, Subject};
 use crate::catalog::PermissionRecord;
@@ -174,6 +175,7 @@ impl Roles<'_> {
     pub fn update(&self, id: RoleId, change: RoleChange) -> Result<Role> {
         let (record, stamp) = self.gate.engine().write(self.gate.actor(), move |plan| {
             let old = role::read_role(plan.store, id)?;
+            warrant::may_rename_role(plan, &old.record, &change)?;
             let (kind, detail) = guard::role_changed(plan, &old, &change)?;
             let record = role::stage_change(plan.store, &mut plan.batch, id, &change, plan.now)?;
             plan.record(kind, Entry::of(Subject::Role(id)).detail(detail))?;
@@ -235,6 +237,7 @@ impl Roles<'_> {
                 check_defined(plan, permissions)?;
             }
             let found = role::read_role(plan.store, role)?;
+            warrant::may_change_bits(plan, &found.record, permissions)?;
             let changed = role::stage_bits::<DENY>(plan.store, &mut plan.batch, role, permissions, add)?;
             if changed.is_empty() {
                 plan.batch.expects.clear();
@@ -323,6 +326,7 @@ impl Roles<'_> {
 
     fn change_parent(&self, role: RoleId, parent: RoleId, add: bool) -> Result<()> {
         self.gate.engine().write(self.gate.actor(), |plan| {
+            warrant::may_link(plan, role, parent)?;
             role::stage_parent(plan.store, &mut plan.batch, role, parent, add, plan.now)?;
             let kind = if add { AuditKind::RoleInherited } else { AuditKind::RoleDisinherited };
             let (kind, detail) = guard::rank_of_edge(plan, role, parent)?.changed(kind, "");

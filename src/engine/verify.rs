@@ -8,6 +8,7 @@ use crate::assignment::AssignmentRecord;
 use crate::audit::{self, AUDIT};
 use crate::catalog::PermissionRecord;
 use crate::credential::CredentialRecord;
+use crate::delegation::{DelegationRecord, DelegationsRecord};
 use crate::error::Result;
 use crate::id::{Key, ScopeId, UserId};
 use crate::permission::PermissionSet;
@@ -79,6 +80,8 @@ impl Portcullis {
         engine.verify_table::<ScopeTreeRecord>(&mut found)?;
         engine.verify_table::<AccessRecord>(&mut found)?;
         engine.verify_table::<AssignmentRecord>(&mut found)?;
+        engine.verify_table::<DelegationRecord>(&mut found)?;
+        engine.verify_table::<DelegationsRecord>(&mut found)?;
         engine.verify_table::<SessionRecord>(&mut found)?;
         engine.verify_table::<SequenceRecord>(&mut found)?;
         engine.verify_table::<LeftoverRecord>(&mut found)?;
@@ -327,6 +330,8 @@ pub(crate) fn decode_as_every_record(bytes: &[u8]) -> usize {
         + taken::<ScopeTreeRecord>(bytes)
         + taken::<AccessRecord>(bytes)
         + taken::<AssignmentRecord>(bytes)
+        + taken::<DelegationRecord>(bytes)
+        + taken::<DelegationsRecord>(bytes)
         + taken::<SessionRecord>(bytes)
         + taken::<SequenceRecord>(bytes)
         + taken::<LeftoverRecord>(bytes)

@@ -2,27 +2,28 @@
 
 use crate::support::{OTHER, PASSWORD, backwards, log_in, sound, user, world};
 use portcullis::{
-    Actor, AuditKind, Grant, NewContact, NewUser, Outcome, Permission, Portcullis, RoleChange, RoleId,
-    ScopeId, SessionId, Status, Subject, Timestamp, UserChange, UserId,
+    Ability, Actor, AuditKind, DelegationId, Grant, NewContact, NewUser, Outcome, Permission, Portcullis,
+    RoleChange, RoleId, RoleRange, ScopeId, SessionId, Status, Subject, Timestamp, UserChange, UserId,
 };
 use std::collections::BTreeSet;
 
 /// What an operation finds before it.
-struct Scene {
-    gate: Portcullis,
-    boss: UserId,
-    ada: UserId,
-    reader: RoleId,
-    writer: RoleId,
-    read: Permission,
-    write: Permission,
-    session: SessionId,
-    privileged: RoleId,
-    scope: ScopeId,
-    inner: ScopeId,
+pub(crate) struct Scene {
+    pub(crate) gate: Portcullis,
+    pub(crate) boss: UserId,
+    pub(crate) ada: UserId,
+    pub(crate) reader: RoleId,
+    pub(crate) writer: RoleId,
+    pub(crate) read: Permission,
+    pub(crate) write: Permission,
+    pub(crate) session: SessionId,
+    pub(crate) privileged: RoleId,
+    pub(crate) scope: ScopeId,
+    pub(crate) inner: ScopeId,
+    pub(crate) delegation: DelegationId,
 }
 
-fn scene() -> Scene {
+pub(crate) fn scene() -> Scene {
     let gate = world().gate;
     let (boss, ada) = (user(&gate, "boss").id, user(&gate, "ada").id);
     let bits = gate.permissions().define_many(["read", "write"]).unwrap();
@@ -37,6 +38,8 @@ fn scene() -> Scene {
     gate.roles().deny(reader, [bits[0]]).unwrap();
     gate.access().grant(boss, bits[0], &Grant::new()).unwrap();
     let [scope, inner] = ["acme/a", "acme/b"].map(|path| gate.scopes().ensure(path).unwrap());
+    let delegation =
+        gate.delegations().create(privileged, RoleRange::Below(writer), [Ability::Assign]).unwrap();
     Scene {
         gate: gate.acting_as(boss),
         boss,
@@ -49,14 +52,15 @@ fn scene() -> Scene {
         privileged,
         scope,
         inner,
+        delegation,
     }
 }
 
 /// Its kind, its subject and object, and itself.
-type Operation = (AuditKind, fn(&Scene) -> (Subject, Option<Subject>), fn(&Scene));
+pub(crate) type Operation = (AuditKind, fn(&Scene) -> (Subject, Option<Subject>), fn(&Scene));
 
 /// Every operation that changes anything.
-const OPERATIONS: &[Operation] = {
+pub(crate) const OPERATIONS: &[Operation] = {
     use AuditKind as K;
     use Subject as S;
     &[
@@ -212,6 +216,19 @@ const OPERATIONS: &[Operation] = {
         ),
         (K::ScopeDeleted, |s| (S::Scope(s.scope), None), |s| s.gate.scopes().delete(s.scope).unwrap()),
         (
+            K::DelegationCreated,
+            |s| (S::Role(s.privileged), Some(S::Role(s.reader))),
+            |s| {
+                let range = RoleRange::Below(s.reader);
+                s.gate.delegations().create(s.privileged, range, [Ability::Assign]).unwrap();
+            },
+        ),
+        (
+            K::DelegationDeleted,
+            |s| (S::Role(s.privileged), Some(S::Role(s.writer))),
+            |s| s.gate.delegations().delete(s.delegation).unwrap(),
+        ),
+        (
             K::PermissionUpdated,
             |s| (S::Permission(s.read), None),
             |s| {
@@ -285,6 +302,7 @@ fn every_change_writes_exactly_one_record_that_says_who_did_what_to_whom() {
         AuditKind::LoginFailure,
         AuditKind::SessionExpired,
         AuditKind::GrantsEnded,
+        AuditKind::DelegationRefused,
     ]);
     assert!(kinds.iter().eq(AuditKind::ALL), "{kinds:?}");
 }
@@ -308,6 +326,7 @@ fn what_is_refused_writes_nothing() {
             privileged: RoleId::from_number(999),
             scope: ScopeId::from_number(999),
             inner: ScopeId::from_number(999),
+            delegation: DelegationId::from_number(999),
             gate: scene.gate.clone(),
         };
         let refused = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(&nobody)));

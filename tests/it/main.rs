@@ -13,6 +13,8 @@ mod attacks;
 mod audit;
 mod audit_kinds;
 mod bad_input;
+mod delegation;
+mod delegation_model;
 mod directory;
 mod format;
 mod guards;
