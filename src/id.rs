@@ -130,6 +130,13 @@ id!(
 );
 
 id!(
+    /// Names a delegation; never reused.
+    DelegationId,
+    u32,
+    "delegation"
+);
+
+id!(
     /// Says which state of a record was read: hand it back with a change, and the change is refused if somebody else
     /// changed the record meanwhile (compare and set).
     Stamp,

@@ -9,6 +9,7 @@ mod catalog;
 mod clock;
 mod credential;
 mod crypto;
+mod delegation;
 mod engine;
 mod error;
 mod grant;
@@ -31,14 +32,15 @@ pub use audit::{Actor, AuditKind, AuditRecord, Outcome, Subject};
 pub use catalog::PermissionInfo;
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use crypto::{PasswordCost, Token};
+pub use delegation::{Ability, Delegation, RoleRange};
 pub use engine::{
-    Access, Audit, AuditHead, Builder, Credentials, Cursor, Decision, Explanation, Finding, Impact, Link,
-    Login, Maintenance, Page, PageRequest, Permissions, Portcullis, Principal, Review, Roles, Scopes,
-    SeparationOfDuty, Sessions, Standing, Statistics, UnusedRole, Users, Verification, WhatIf,
+    Access, Audit, AuditHead, Builder, Credentials, Cursor, Decision, Delegations, Explanation, Finding,
+    Impact, Link, Login, Maintenance, Page, PageRequest, Permissions, Portcullis, Principal, Review, Roles,
+    Scopes, SeparationOfDuty, Sessions, Standing, Statistics, UnusedRole, Users, Verification, WhatIf,
 };
 pub use error::{Denial, Error, ErrorKind, Result};
 pub use grant::{Effect, Grant};
-pub use id::{ContactId, RoleId, ScopeId, SeparationId, SessionId, Stamp, UserId};
+pub use id::{ContactId, DelegationId, RoleId, ScopeId, SeparationId, SessionId, Stamp, UserId};
 pub use permission::{Permission, PermissionSet};
 pub use role::{Role, RoleChange};
 pub use scope::Scope;

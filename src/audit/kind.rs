@@ -74,13 +74,13 @@ kinds! {
     30 RoleAssigned "authz_role_assigned",
     /// A user lost a role.
     31 RoleUnassigned "authz_role_unassigned",
-    /// A role or permission was given in an emergency; the detail has the reason.
+    /// A role that is not privileged, or a permission, was given in an emergency; the detail has the reason.
     32 BreakGlass "authz_break_glass",
     /// A user was given a permission without a role, or forbidden one.
     33 AccessGranted "authz_access_granted",
     /// A user lost a permission that was given without a role, or a denial.
     34 AccessWithdrawn "authz_access_withdrawn",
-    /// A user was assigned a privileged role.
+    /// A user was assigned a privileged role, or denied it.
     35 PrivilegedRoleAssigned "authz_privileged_role_assigned",
     /// A user lost a privileged role.
     36 PrivilegedRoleUnassigned "authz_privileged_role_unassigned",
@@ -110,6 +110,36 @@ kinds! {
     73 SeparationViolated "authz_separation_violation",
     /// The hierarchy of roles was limited to one parent a role, or is no longer.
     74 HierarchyLimited "role_hierarchy_limited",
+    /// What a privileged role grants, denies, inherits or is called changed, or a role became or ceased to be an heir of
+    /// one; the detail begins with the name of the kind that it has for other roles.
+    80 PrivilegedRoleChanged "privilege_permissions_changed",
+    /// A privileged role was deleted.
+    81 PrivilegedRoleDeleted "authz_privileged_role_deleted",
+    /// A privileged role was given in an emergency; the detail has the reason.
+    82 PrivilegedBreakGlass "authz_privileged_break_glass",
+    /// A role was marked as privileged or protected, or no longer.
+    83 RoleMarked "authz_role_marked",
+    /// Holders of a role may administer a range of roles.
+    84 DelegationCreated "authz_delegation_created",
+    /// They may no longer.
+    85 DelegationDeleted "authz_delegation_deleted",
+    /// Somebody tried what no delegation of theirs covers; the detail has what.
+    86 DelegationRefused "authz_fail",
+}
+
+impl AuditKind {
+    /// The kinds of all that is done with privileged roles: list each of them by kind, and nothing else is among it.
+    ///
+    /// A role is privileged if it, or a role that it inherits from near or far, is marked so when the change is made. What
+    /// ends with a user, a tenant or a scope is told by the kind of that deletion.
+    pub const PRIVILEGED: &'static [Self] = &[
+        Self::PrivilegedRoleAssigned,
+        Self::PrivilegedRoleUnassigned,
+        Self::PrivilegedRoleChanged,
+        Self::PrivilegedRoleDeleted,
+        Self::PrivilegedBreakGlass,
+        Self::RoleMarked,
+    ];
 }
 
 impl From<AuditKind> for u16 {

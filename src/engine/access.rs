@@ -3,7 +3,7 @@
 use super::assignments::{giver, scope_is_there};
 use super::page::{Page, PageRequest};
 use super::write::Entry;
-use super::{Portcullis, roles};
+use super::{Portcullis, roles, warrant};
 use crate::access::{self, ACCESS_BY_PERMISSION, ACCESS_BY_SCOPE, AccessRecord, DirectGrant};
 use crate::audit::{AuditKind, Subject};
 use crate::error::Result;
@@ -53,6 +53,7 @@ impl Access<'_> {
                 scope::expect_tree(plan.store, &mut plan.batch)?;
                 scope::tenant_of(plan.store, terms.scope)?;
             }
+            warrant::may_grant(plan, user, permission, terms.scope, "grant or deny a permission")?;
             let detail = terms.describe();
             let kind = if terms.break_glass { AuditKind::BreakGlass } else { AuditKind::AccessGranted };
             let new = AccessRecord { user, permission, terms, since: plan.now, by: giver(plan.actor) };
@@ -72,6 +73,7 @@ impl Access<'_> {
     pub fn withdraw(&self, user: UserId, permission: Permission, scope: ScopeId) -> Result<()> {
         self.gate.engine().write(self.gate.actor(), |plan| {
             access::stage_withdraw(plan.store, &mut plan.batch, user, permission, scope)?;
+            warrant::may_grant(plan, user, permission, scope, "withdraw a permission or its denial")?;
             let entry = Entry::of(Subject::User(user)).and(Subject::Permission(permission));
             plan.record(AuditKind::AccessWithdrawn, entry.detail(Grant::new().at(scope).describe()))
         })?;

@@ -1,8 +1,10 @@
 //! Who holds which role: everywhere, at a scope, for a time.
 
 use super::duty;
+use super::guard;
 use super::page::{Page, PageRequest};
 use super::roles::Roles;
+use super::warrant;
 use super::write::{Entry, Plan};
 use crate::assignment::{self, ASSIGNMENT_BY_ROLE, ASSIGNMENT_BY_SCOPE, Assignment, AssignmentRecord};
 use crate::audit::{Actor, AuditKind, Subject};
@@ -35,7 +37,9 @@ impl Roles<'_> {
     ///
     /// # Errors
     /// `NotFound` for a user, role or scope that does not exist; `AlreadyExists` where the user holds it there already;
-    /// `SeparationOfDuty` where the user would hold too many roles that are kept apart; `InvalidInput` for terms that break a rule, and for a role of another tenant; the storage kinds.
+    /// `SeparationOfDuty` where the user would hold too many roles that are kept apart; `LastHolder` for a denial of a
+    /// protected role to the last one who holds it somewhere; `InvalidInput` for terms that break a rule, and for a role
+    /// of another tenant; the storage kinds.
     pub fn assign_with(&self, user: UserId, role: RoleId, terms: &Grant) -> Result<()> {
         self.assign_group(role, &[user], terms)
     }
@@ -59,25 +63,23 @@ impl Roles<'_> {
         let engine = self.gate.engine();
         let done = engine.write(self.gate.actor(), |plan| {
             let terms = terms.clone().checked(plan.now)?;
-            let record = role::read_role(plan.store, role)?.record;
-            plan.batch.expect_present::<RoleRecord>(&role);
+            let found = role::read_role(plan.store, role)?;
+            let rank = guard::rank(plan, &found)?;
+            let record = found.record;
             expect_within(plan, &record, terms.scope)?;
+            warrant::may_assign(plan, role, users, &terms)?;
             if terms.effect == Effect::Allow {
                 duty::before_assign(plan, role, users)?;
             }
+            guard::before_assign(plan, &record, users, &terms)?;
             for user in users {
                 user::read_user(plan.store, *user)?;
                 plan.batch.expect_present::<UserRecord>(user);
                 let (terms, by) = (terms.clone(), giver(plan.actor));
                 let new = AssignmentRecord { user: *user, role, terms, since: plan.now, by };
                 assignment::stage_assign(plan.store, &mut plan.batch, &new)?;
-                let kind = match (record.privileged, new.terms.break_glass) {
-                    (_, true) => AuditKind::BreakGlass,
-                    (true, false) => AuditKind::PrivilegedRoleAssigned,
-                    (false, false) => AuditKind::RoleAssigned,
-                };
                 let entry = Entry::of(Subject::User(*user)).and(Subject::Role(role));
-                plan.record(kind, entry.detail(new.terms.describe()))?;
+                plan.record(rank.assigned(new.terms.break_glass), entry.detail(new.terms.describe()))?;
             }
             Ok(())
         });
@@ -95,15 +97,19 @@ impl Roles<'_> {
     /// Takes a role from a user that was assigned at this scope; assignments at other scopes stay.
     ///
     /// # Errors
-    /// `NotFound` where the user does not hold it there; the storage kinds.
+    /// `NotFound` where the user does not hold it there; `LastHolder` where the role is protected and nobody else holds
+    /// it there; the storage kinds.
     pub fn unassign_at(&self, user: UserId, role: RoleId, scope: ScopeId) -> Result<()> {
         self.gate.engine().write(self.gate.actor(), |plan| {
-            assignment::stage_unassign(plan.store, &mut plan.batch, user, role, scope)?;
+            let held = assignment::stage_unassign(plan.store, &mut plan.batch, user, role, scope)?;
+            warrant::may_unassign(plan, &held)?;
             // The role may be gone, and the assignment not swept yet.
-            let found = store::read::<RoleRecord>(plan.store, &role)?;
-            let kind = match found.is_some_and(|role| role.record.privileged) {
-                true => AuditKind::PrivilegedRoleUnassigned,
-                false => AuditKind::RoleUnassigned,
+            let kind = match store::read::<RoleRecord>(plan.store, &role)? {
+                Some(found) => {
+                    guard::before_unassign(plan, &found.record, &held)?;
+                    guard::rank(plan, &found)?.unassigned()
+                }
+                None => AuditKind::RoleUnassigned,
             };
             let entry = Entry::of(Subject::User(user)).and(Subject::Role(role));
             plan.record(kind, entry.detail(Grant::new().at(scope).describe()))

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) const SEQUENCE: Table = Table::new(24, "sequence");
 pub(crate) const LEFTOVER: Table = Table::new(25, "leftover");
-pub(crate) const TABLES: &[Table] = &[SEQUENCE, LEFTOVER];
+pub(crate) const PROTECTION: Table = Table::new(41, "protection");
+pub(crate) const TABLES: &[Table] = &[SEQUENCE, LEFTOVER, PROTECTION];
 
 /// Which numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,5 +76,22 @@ impl Record for LeftoverRecord {
             Leftover::Scope(id) => (4, u64::from(id.get())),
         };
         (what, self.mark)
+    }
+}
+
+/// One row that every change rewrites which could take a holder from a protected role, and every change of what is
+/// protected: two removals that are fine one by one meet here, and one of them is planned again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ProtectionRecord {
+    pub(crate) edits: u64,
+}
+
+impl Record for ProtectionRecord {
+    const TABLE: Table = PROTECTION;
+    const INDEXES: &'static [Index<Self>] = &[];
+    type Key = u8;
+
+    fn key(&self) -> u8 {
+        0
     }
 }

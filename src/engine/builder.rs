@@ -189,7 +189,7 @@ impl Builder {
         self.start(Box::new(store))
     }
 
-    fn start(self, store: Box<dyn Store>) -> Result<Portcullis> {
+    pub(super) fn start(self, store: Box<dyn Store>) -> Result<Portcullis> {
         if self.hashes == 0 {
             return Err(Error::invalid(
                 "admission.hashes",

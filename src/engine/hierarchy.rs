@@ -5,6 +5,7 @@ use super::duty::{self, Link};
 use super::ids::stage_next;
 use super::roles::{Roles, check_defined, record_bits};
 use super::write::{Entry, Plan};
+use super::{guard, warrant};
 use crate::audit::{AuditKind, Subject};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::RoleId;
@@ -53,12 +54,14 @@ impl Roles<'_> {
     fn change_parent(&self, role: RoleId, parent: RoleId, add: bool) -> Result<()> {
         let engine = self.gate.engine();
         let done = engine.write(self.gate.actor(), |plan| {
+            warrant::may_link(plan, role, parent)?;
             role::stage_parent(plan.store, &mut plan.batch, role, parent, add, plan.now)?;
             if add {
                 duty::before_link(engine, plan, Link { senior: role, junior: parent })?;
             }
             let kind = if add { AuditKind::RoleInherited } else { AuditKind::RoleDisinherited };
-            plan.record(kind, Entry::of(Subject::Role(role)).and(Subject::Role(parent)))
+            let (kind, detail) = guard::rank_of_edge(plan, role, parent)?.changed(kind, "");
+            plan.record(kind, Entry::of(Subject::Role(role)).and(Subject::Role(parent)).detail(detail))
         });
         engine.report_violation(self.gate.actor(), Subject::Role(role), done.map(drop))
     }
@@ -170,5 +173,6 @@ fn stage_linked(
 }
 
 fn record_link(plan: &mut Plan<'_>, senior: RoleId, junior: RoleId) -> Result<()> {
-    plan.record(AuditKind::RoleInherited, Entry::of(Subject::Role(senior)).and(Subject::Role(junior)))
+    let (kind, detail) = guard::rank_of_edge(plan, senior, junior)?.changed(AuditKind::RoleInherited, "");
+    plan.record(kind, Entry::of(Subject::Role(senior)).and(Subject::Role(junior)).detail(detail))
 }

@@ -3,9 +3,14 @@
 mod access;
 mod assignments;
 mod audit;
+mod authority;
+#[cfg(test)]
+mod between;
 mod bookkeeping;
 mod builder;
+mod delegations;
 mod duty;
+mod guard;
 mod hierarchy;
 mod ids;
 mod login;
@@ -25,11 +30,13 @@ mod timeline;
 mod users;
 mod verify;
 mod view;
+mod warrant;
 mod write;
 
 pub use access::Access;
 pub use audit::{Audit, AuditHead};
 pub use builder::Builder;
+pub use delegations::Delegations;
 pub use login::{Credentials, Login};
 pub use page::{Cursor, Page, PageRequest};
 pub use permissions::Permissions;
@@ -72,6 +79,7 @@ const TABLES: &[&[Table]] = &[
     crate::role::TABLES,
     crate::assignment::TABLES,
     crate::access::TABLES,
+    crate::delegation::TABLES,
     crate::scope::TABLES,
     crate::separation::TABLES,
     crate::session::TABLES,
@@ -87,6 +95,8 @@ const TABLES: &[&[Table]] = &[
 pub struct Portcullis {
     engine: Arc<Engine>,
     actor: Actor,
+    /// Whether every change is checked against the delegations of the actor.
+    delegated: bool,
 }
 
 impl fmt::Debug for Portcullis {
@@ -122,14 +132,18 @@ impl Portcullis {
     }
 
     fn of(engine: Engine) -> Self {
-        Self { engine: Arc::new(engine), actor: Actor::System }
+        Self { engine: Arc::new(engine), actor: Actor::System, delegated: false }
     }
 
     /// The same database, with this user as the actor in the audit log and the giver of assignments. It does not
-    /// check what the user may do: that is for the caller to check first.
+    /// check what the user may do: that is for the caller to check first, or for [`delegated`](Self::delegated). A handle
+    /// that is delegated already stays what it is, with the actor that it has.
     #[must_use]
     pub fn acting_as(&self, user: UserId) -> Self {
-        Self { engine: Arc::clone(&self.engine), actor: Actor::User(user) }
+        match self.delegated {
+            true => self.clone(),
+            false => Self { engine: Arc::clone(&self.engine), actor: Actor::User(user), delegated: false },
+        }
     }
 
     /// User management.
@@ -154,6 +168,12 @@ impl Portcullis {
     #[must_use]
     pub fn review(&self) -> Review<'_> {
         Review { gate: self }
+    }
+
+    /// What holders of admin roles may administer.
+    #[must_use]
+    pub fn delegations(&self) -> Delegations<'_> {
+        Delegations { gate: self }
     }
 
     /// Roles, their hierarchy, and who holds them.
@@ -190,8 +210,9 @@ impl Portcullis {
     /// [`ErrorKind::Stopped`](crate::ErrorKind::Stopped) and no check allows anything.
     ///
     /// # Errors
-    /// The storage kinds. What was acknowledged is durable even then.
+    /// The storage kinds. What was acknowledged is durable even then. `Denied` for a delegated handle.
     pub fn close(&self) -> Result<()> {
+        self.refuse_delegated("close")?;
         // Best effort: an idle deadline that is not written back comes early after the next open, never late.
         let _ = self.engine.write_seen(usize::MAX);
         self.engine.store.close()

@@ -2,8 +2,10 @@
 
 use super::Portcullis;
 use super::bookkeeping::{Leftover, Sequence};
+use super::guard;
 use super::ids::{expect_same_permissions, stage_next};
 use super::page::{Page, PageRequest};
+use super::warrant;
 use super::write::{Entry, Plan};
 use crate::audit::{AuditKind, Subject};
 use crate::catalog::PermissionRecord;
@@ -166,15 +168,18 @@ impl Roles<'_> {
         Ok(Page::new(roles, ROLE_BY_NAME, next))
     }
 
-    /// Changes the name or the description.
+    /// Changes the name, the description or the marks.
     ///
     /// # Errors
     /// `NotFound`; `Conflict` where the expected stamp is not the present one; `AlreadyExists` where the name is
     /// taken; `InvalidInput` names the field; the storage kinds.
     pub fn update(&self, id: RoleId, change: RoleChange) -> Result<Role> {
         let (record, stamp) = self.gate.engine().write(self.gate.actor(), move |plan| {
+            let old = role::read_role(plan.store, id)?;
+            warrant::may_rename_role(plan, &old.record, &change)?;
+            let (kind, detail) = guard::role_changed(plan, &old, &change)?;
             let record = role::stage_change(plan.store, &mut plan.batch, id, &change, plan.now)?;
-            plan.record(AuditKind::RoleUpdated, Entry::of(Subject::Role(id)).detail(record.name.as_str()))?;
+            plan.record(kind, Entry::of(Subject::Role(id)).detail(detail))?;
             Ok(record)
         })?;
         public(&*self.gate.engine().store, Stored { version: stamp.into(), record })
@@ -244,20 +249,21 @@ impl Roles<'_> {
             if add {
                 check_defined(plan, permissions)?;
             }
-            role::read_role(plan.store, role)?;
+            let found = role::read_role(plan.store, role)?;
+            warrant::may_change_bits(plan, &found.record, permissions)?;
             let changed = role::stage_bits::<DENY>(plan.store, &mut plan.batch, role, permissions, add)?;
             if changed.is_empty() {
                 plan.batch.expects.clear();
                 return Ok(false);
             }
-            plan.batch.expect_present::<RoleRecord>(&role);
             let kind = match (DENY, add) {
                 (false, true) => AuditKind::RoleGranted,
                 (false, false) => AuditKind::RoleRevoked,
                 (true, true) => AuditKind::RoleDenied,
                 (true, false) => AuditKind::RoleDenialLifted,
             };
-            record_bits(plan, kind, role, "", &changed)?;
+            let (kind, lead) = guard::rank(plan, &found)?.changed(kind, "");
+            record_bits(plan, kind, role, &lead, &changed)?;
             Ok(true)
         })?;
         Ok(changed)
@@ -299,13 +305,16 @@ impl Roles<'_> {
     /// not linked to roles below it. The number is never reused.
     ///
     /// # Errors
-    /// `NotFound`; the storage kinds.
+    /// `NotFound`; `LastHolder` for a protected role, whoever holds it; the storage kinds.
     pub fn delete(&self, role: RoleId) -> Result<()> {
         let engine = self.gate.engine();
         engine.write(self.gate.actor(), |plan| {
+            let found = role::read_role(plan.store, role)?;
+            guard::check_deletable(&found.record)?;
+            let kind = guard::rank(plan, &found)?.deleted();
             let old = role::stage_delete(plan.store, &mut plan.batch, role)?;
             plan.leave(Leftover::Role(role))?;
-            plan.record(AuditKind::RoleDeleted, Entry::of(Subject::Role(role)).detail(old.name))
+            plan.record(kind, Entry::of(Subject::Role(role)).detail(old.name))
         })?;
         engine.sweep_after(Leftover::Role(role));
         Ok(())

@@ -4,6 +4,7 @@ use super::Portcullis;
 use super::bookkeeping::{Leftover, Sequence};
 use super::ids::stage_next;
 use super::page::{Page, PageRequest};
+use super::warrant;
 use super::write::Entry;
 use crate::audit::{AuditKind, Subject};
 use crate::error::{Error, Result};
@@ -47,6 +48,7 @@ impl Scopes<'_> {
             let number =
                 u32::try_from(number + 1).map_err(|_| Error::limit("scope", "scope numbers are used up"))?;
             let id = ScopeId::from_number(number);
+            warrant::may_name_scope(plan, parent, "make a scope in it")?;
             scope::stage_create(plan.store, &mut plan.batch, id, parent, name, plan.now)?;
             plan.record(AuditKind::ScopeCreated, Entry::of(Subject::Scope(id)).detail(name))?;
             Ok(id)
@@ -131,6 +133,7 @@ impl Scopes<'_> {
     /// As [`create`](Self::create).
     pub fn rename(&self, id: ScopeId, name: &str) -> Result<()> {
         self.gate.engine().write(self.gate.actor(), |plan| {
+            warrant::may_rename_scope(plan, id)?;
             scope::stage_rename(plan.store, &mut plan.batch, id, name)?;
             plan.record(AuditKind::ScopeRenamed, Entry::of(Subject::Scope(id)).detail(name))
         })?;
@@ -146,6 +149,7 @@ impl Scopes<'_> {
     /// million scopes lie in it; the storage kinds.
     pub fn move_to(&self, id: ScopeId, parent: ScopeId) -> Result<()> {
         self.gate.engine().write(self.gate.actor(), |plan| {
+            warrant::may_move_scope(plan, id, parent)?;
             let depth = height(plan.store, id)?;
             scope::stage_move(plan.store, &mut plan.batch, id, parent, depth)?;
             plan.record(AuditKind::ScopeMoved, Entry::of(Subject::Scope(id)).and(Subject::Scope(parent)))
@@ -154,13 +158,15 @@ impl Scopes<'_> {
     }
 
     /// Deletes a scope with all that lies in it and all that is assigned there: one atomic change, however much that
-    /// is. The roles of a deleted tenant are deleted too. Numbers are never reused.
+    /// is. The roles of a deleted tenant are deleted too. Numbers are never reused. Protected roles do not stop it: where
+    /// there is no scope, nobody is locked out of it.
     ///
     /// # Errors
     /// `NotFound`, also for the global scope; the storage kinds.
     pub fn delete(&self, id: ScopeId) -> Result<()> {
         let engine = self.gate.engine();
         engine.write(self.gate.actor(), |plan| {
+            warrant::may_delete_scope(plan, id)?;
             let old = scope::stage_delete(plan.store, &mut plan.batch, id)?;
             plan.leave(Leftover::Scope(id))?;
             plan.record(AuditKind::ScopeDeleted, Entry::of(Subject::Scope(id)).detail(old.name))

@@ -79,6 +79,7 @@ impl SeparationOfDuty<'_> {
         separation::stage_create(store, &mut store::Batch::new(), &trial)?;
         let roles = std::mem::take(&mut trial.roles);
         roles.iter().try_for_each(|role| role::read_role(store, *role).map(drop))?;
+        self.gate.refuse_delegated("keep roles apart")?;
         engine.arm()?;
         let (id, _) = engine.write(self.gate.actor(), |plan| {
             separation::stage_edit(plan.store, &mut plan.batch)?;
@@ -158,6 +159,7 @@ impl SeparationOfDuty<'_> {
         let engine = self.gate.engine();
         if stricter {
             separation::read_set(&*engine.store, id)?;
+            self.gate.refuse_delegated("keep roles apart")?;
             engine.arm()?;
         }
         engine.write(self.gate.actor(), |plan| {

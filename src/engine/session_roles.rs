@@ -2,7 +2,7 @@
 
 use super::duty::{self, MAX_SELECTED};
 use super::sessions::{Sessions, read_live_session};
-use super::write::Entry;
+use super::write::{Entry, Mandate};
 use super::{Engine, Portcullis};
 use crate::audit::{Actor, AuditKind, Outcome, Subject};
 use crate::error::{Error, ErrorKind, Result};
@@ -107,7 +107,7 @@ impl Sessions<'_> {
             let entry = Entry::of(Subject::Session(session)).and(Subject::Role(role));
             plan.record(AuditKind::RoleActivated, entry)
         });
-        let actor = user.map_or_else(|| self.gate.actor(), Actor::User);
+        let actor = user.map_or_else(|| self.gate.actor().actor, Actor::User);
         engine.report_violation(actor, Subject::Session(session), done.map(drop))
     }
 
@@ -189,7 +189,13 @@ fn active(engine: &Engine, session: &SessionRecord) -> Result<BTreeSet<RoleId>> 
 
 impl Engine {
     /// Writes down that a user was refused what would have broken a separation of duty.
-    pub(super) fn report_violation<T>(&self, actor: Actor, of: Subject, result: Result<T>) -> Result<T> {
+    pub(super) fn report_violation<T>(
+        &self,
+        by: impl Into<Mandate>,
+        of: Subject,
+        result: Result<T>,
+    ) -> Result<T> {
+        let actor = by.into().actor;
         if let (Actor::User(_), Err(error)) = (actor, &result)
             && error.kind() == ErrorKind::SeparationOfDuty
         {

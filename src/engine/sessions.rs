@@ -3,6 +3,7 @@
 use super::bookkeeping::Leftover;
 use super::page::{Page, PageRequest};
 use super::view::Answer;
+use super::warrant;
 use super::write::{Entry, Plan};
 use super::{Engine, Portcullis};
 use crate::audit::{AuditKind, Subject};
@@ -64,6 +65,7 @@ impl Sessions<'_> {
         let engine = self.gate.engine();
         engine.write(self.gate.actor(), |plan| {
             let old = read_live_session(engine, id)?;
+            warrant::may_administer(plan, old.record.user, "revoke a session")?;
             plan.batch.remove(&old);
             let entry = Entry::of(Subject::User(old.record.user)).and(Subject::Session(id));
             plan.record(AuditKind::SessionRevoked, entry)
@@ -88,6 +90,7 @@ impl Sessions<'_> {
             {
                 return Err(Error::not_found("session", keep));
             }
+            warrant::may_administer(plan, user, "revoke sessions")?;
             plan.batch.expect_unchanged(&account);
             // The session moves to the new generation before the user does: readers that look in between find one
             // that is not older than its user, so the kept session is live throughout.
@@ -112,6 +115,7 @@ impl Sessions<'_> {
     pub fn revoke_all(&self, user: UserId) -> Result<()> {
         let engine = self.gate.engine();
         engine.write(self.gate.actor(), |plan| {
+            warrant::may_administer(plan, user, "revoke sessions")?;
             stage_end_all(plan, user, Entry::of(Subject::User(user)).detail("all"))
         })?;
         engine.sweep_after(Leftover::Sessions(user));

@@ -7,6 +7,7 @@ use crate::access::{ACCESS_BY_END, ACCESS_BY_PERMISSION, ACCESS_BY_SCOPE, Access
 use crate::assignment::{ASSIGNMENT_BY_END, ASSIGNMENT_BY_ROLE, ASSIGNMENT_BY_SCOPE, AssignmentRecord};
 use crate::audit::{Actor, AuditKind};
 use crate::credential::CredentialRecord;
+use crate::delegation::{DELEGATION_BY_ROLE, DelegationRecord};
 use crate::error::{Error, Result};
 use crate::id::{Key, RoleId, ScopeId, UserId};
 use crate::permission::Permission;
@@ -56,6 +57,7 @@ impl Portcullis {
                 "is 0; give the number of rows that one call may touch of each sort",
             ));
         }
+        self.refuse_delegated("maintain")?;
         let mut done = Maintenance::default();
         // Each part is tried even where another one fails: one row that can not be read must not keep expired sessions.
         let leftovers = engine.sweep_leftovers(budget);
@@ -160,6 +162,12 @@ impl Engine {
         let (mut batch, prefix) = (Batch::new(), role.bytes());
         for assignment in self.slice::<AssignmentRecord>(ASSIGNMENT_BY_ROLE, &prefix, BATCH)? {
             batch.remove(&assignment);
+        }
+        if batch.operations() > 0 {
+            return Ok(batch);
+        }
+        for delegation in self.slice::<DelegationRecord>(DELEGATION_BY_ROLE, &prefix, BATCH)? {
+            batch.remove(&delegation);
         }
         if batch.operations() > 0 {
             return Ok(batch);

@@ -2,22 +2,28 @@
 
 use super::Portcullis;
 use super::bookkeeping::Leftover;
+use super::guard;
 use super::page::{Page, PageRequest};
-use super::write::{Entry, Plan};
-use crate::audit::{Actor, AuditKind, Subject};
+use super::warrant;
+use super::write::{Entry, Mandate, Plan};
+use crate::audit::{AuditKind, Subject};
 use crate::credential;
 use crate::error::{Error, Result};
-use crate::id::{ContactId, Key, UserId};
+use crate::id::{ContactId, Key, ScopeId, UserId};
 use crate::permission::PermissionSet;
+use crate::scope;
 use crate::store::{self, Batch, MAX_OPERATIONS, Record};
 use crate::text;
 use crate::user::{
     self, Attributes, AttributesRecord, Contact, ContactRecord, NewContact, NewUser, Section, Status,
     StatusKind, User, UserChange, UserRecord,
 };
+use std::collections::BTreeSet;
 
 /// What a new user's commit takes besides the user: the credential and the audit record with its index rows.
 const OPERATIONS_BESIDE: usize = 6;
+/// What a commit expects besides: the tree of scopes, and for a delegated actor the account, hierarchy and delegations.
+const AUTHORITY: usize = 5;
 
 /// Creates, finds, changes and deletes users; get it from [`Portcullis::users`].
 ///
@@ -61,7 +67,7 @@ impl Users<'_> {
         let (mut group, mut operations) = (Vec::new(), 0);
         for user in new {
             let needed = self.try_out(&user)?;
-            if operations + needed > MAX_OPERATIONS {
+            if operations + needed > MAX_OPERATIONS - AUTHORITY {
                 created.extend(self.create_group(&group)?);
                 group.clear();
                 operations = 0;
@@ -81,11 +87,14 @@ impl Users<'_> {
         }
         let mut trial = Batch::new();
         user::stage_create(&*engine.store, &mut trial, UserId::from_number(0), user, engine.now())?;
-        Ok(trial.operations() + OPERATIONS_BESIDE)
+        // For each home, the assignment by which a delegated actor administers it.
+        Ok(trial.operations() + OPERATIONS_BESIDE + usize::from(self.gate.delegated))
     }
 
     fn create_group(&self, group: &[NewUser]) -> Result<Vec<User>> {
         let engine = self.gate.engine();
+        let homes: BTreeSet<ScopeId> = group.iter().map(|user| user.home).collect();
+        self.gate.rehearse(|plan| warrant::may_create_users(plan, &homes))?;
         let mut fresh = Vec::with_capacity(group.len());
         for user in group {
             let phc =
@@ -93,6 +102,8 @@ impl Users<'_> {
             fresh.push((engine.user_ids.next(&*engine.store)?, phc));
         }
         let (records, stamp) = engine.write(self.gate.actor(), |plan| {
+            expect_homes(plan, &homes)?;
+            warrant::may_create_users(plan, &homes)?;
             let mut records: Vec<UserRecord> = Vec::with_capacity(group.len());
             for (user, (id, phc)) in group.iter().zip(&fresh) {
                 let record = user::stage_create(plan.store, &mut plan.batch, *id, user, plan.now)?;
@@ -187,12 +198,22 @@ impl Users<'_> {
             change.login.as_ref().map(|_| "login"),
             change.profile.as_ref().map(|_| "profile"),
             change.preferences.as_ref().map(|_| "preferences"),
+            change.home.map(|_| "home"),
         ]
         .into_iter()
         .flatten()
         .collect();
         let fields = fields.join(", ");
         let (record, stamp) = self.gate.engine().write(self.gate.actor(), move |plan| {
+            let homes: BTreeSet<ScopeId> = change.home.into_iter().collect();
+            expect_homes(plan, &homes)?;
+            match change.home {
+                None => warrant::may_administer(plan, id, "change a user")?,
+                // A home says who administers, which is for the application to say.
+                Some(_) => {
+                    warrant::only_the_application(plan, Subject::User(id), "give a user another home")?
+                }
+            }
             let old = user::read_user(plan.store, id)?.record.login;
             let record = user::stage_change(plan.store, &mut plan.batch, id, &change, plan.now)?;
             let renamed =
@@ -207,7 +228,8 @@ impl Users<'_> {
     /// Sets the status. Leaving the active state ends every session of the user for good, at the very next check.
     ///
     /// # Errors
-    /// `NotFound`; `InvalidInput` for a reason or an end that breaks a rule; the storage kinds.
+    /// `NotFound`; `InvalidInput` for a reason or an end that breaks a rule; `LastHolder` where a protected role would
+    /// have no active holder left at some scope, be it for a time only; the storage kinds.
     pub fn set_status(&self, id: UserId, status: Status) -> Result<User> {
         let detail = match &status.reason {
             Some(reason) => format!("{:?}: {reason}", status.kind),
@@ -216,6 +238,7 @@ impl Users<'_> {
         let user = self.change(AuditKind::UserStatusChanged, id, &detail, move |plan| {
             let record = user::stage_status(plan.store, &mut plan.batch, id, &status, plan.now)?;
             if !status.is_active_at(plan.now) {
+                guard::before_leaving(plan, &user::read_user(plan.store, id)?)?;
                 plan.leave(Leftover::Sessions(id))?;
             }
             Ok(record)
@@ -232,6 +255,7 @@ impl Users<'_> {
         mut stage: impl FnMut(&mut Plan<'_>) -> Result<UserRecord>,
     ) -> Result<User> {
         let (record, stamp) = self.gate.engine().write(self.gate.actor(), |plan| {
+            warrant::may_administer(plan, id, kind.name())?;
             let record = stage(plan)?;
             plan.record(kind, Entry::of(Subject::User(id)).detail(detail))?;
             Ok(record)
@@ -247,6 +271,7 @@ impl Users<'_> {
         let engine = self.gate.engine();
         credential::check_password(password)?;
         user::read_user(&*engine.store, id)?;
+        self.gate.rehearse(|plan| warrant::may_administer(plan, id, AuditKind::PasswordChange.name()))?;
         let phc = engine.hasher.hash(password)?;
         self.change(AuditKind::PasswordChange, id, "", |plan| {
             let record = user::stage_generation(plan.store, &mut plan.batch, id)?;
@@ -328,6 +353,7 @@ impl Users<'_> {
         mut stage: impl FnMut(&mut Plan<'_>) -> Result<ContactRecord>,
     ) -> Result<Contact> {
         let (record, _) = self.gate.engine().write(self.gate.actor(), |plan| {
+            warrant::may_administer(plan, id, what)?;
             let record = stage(plan)?;
             let detail = format!("{what}: {}", record.id);
             plan.record(AuditKind::UserUpdated, Entry::of(Subject::User(id)).detail(detail))?;
@@ -356,11 +382,13 @@ impl Users<'_> {
     /// is never reused, and the audit log keeps what the user did.
     ///
     /// # Errors
-    /// `NotFound`; the storage kinds.
+    /// `NotFound`; `LastHolder` where a protected role would have no holder left at some scope; the storage kinds.
     pub fn delete(&self, id: UserId) -> Result<()> {
         let engine = self.gate.engine();
         engine.write(self.gate.actor(), |plan| {
             let old = user::read_user(plan.store, id)?;
+            warrant::may_administer(plan, id, "delete a user")?;
+            guard::before_leaving(plan, &old)?;
             plan.batch.remove(&old);
             plan.leave(Leftover::User(id))?;
             plan.record(
@@ -373,8 +401,17 @@ impl Users<'_> {
     }
 }
 
+/// Expects the scopes to stay, and refuses one that does not exist.
+fn expect_homes(plan: &mut Plan<'_>, homes: &BTreeSet<ScopeId>) -> Result<()> {
+    let mut homes = homes.iter().filter(|home| **home != ScopeId::ROOT).peekable();
+    if homes.peek().is_some() {
+        scope::expect_tree(plan.store, &mut plan.batch)?;
+    }
+    homes.try_for_each(|home| scope::tenant_of(plan.store, *home).map(drop))
+}
+
 impl Portcullis {
-    pub(super) fn actor(&self) -> Actor {
-        self.actor
+    pub(super) fn actor(&self) -> Mandate {
+        Mandate { actor: self.actor, delegated: self.delegated }
     }
 }

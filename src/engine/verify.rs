@@ -1,6 +1,6 @@
 //! `verify`: the whole database against itself, and the read model against the database.
 
-use super::bookkeeping::{LeftoverRecord, SequenceRecord};
+use super::bookkeeping::{LeftoverRecord, ProtectionRecord, SequenceRecord};
 use super::view::{Holding, Part};
 use super::{Engine, Portcullis};
 use crate::access::AccessRecord;
@@ -8,6 +8,7 @@ use crate::assignment::AssignmentRecord;
 use crate::audit::{self, AUDIT};
 use crate::catalog::PermissionRecord;
 use crate::credential::CredentialRecord;
+use crate::delegation::{DelegationRecord, DelegationsRecord};
 use crate::error::Result;
 use crate::id::{Key, ScopeId, UserId};
 use crate::permission::PermissionSet;
@@ -82,9 +83,12 @@ impl Portcullis {
         engine.verify_table::<SeparationRecord>(&mut found)?;
         engine.verify_table::<SeparationStateRecord>(&mut found)?;
         engine.verify_table::<AssignmentRecord>(&mut found)?;
+        engine.verify_table::<DelegationRecord>(&mut found)?;
+        engine.verify_table::<DelegationsRecord>(&mut found)?;
         engine.verify_table::<SessionRecord>(&mut found)?;
         engine.verify_table::<SequenceRecord>(&mut found)?;
         engine.verify_table::<LeftoverRecord>(&mut found)?;
+        engine.verify_table::<ProtectionRecord>(&mut found)?;
         engine.verify_audit(&mut found)?;
         if found.is_sound() {
             engine.verify_policy(&mut found)?;
@@ -342,8 +346,11 @@ pub(crate) fn decode_as_every_record(bytes: &[u8]) -> usize {
         + taken::<SeparationRecord>(bytes)
         + taken::<SeparationStateRecord>(bytes)
         + taken::<AssignmentRecord>(bytes)
+        + taken::<DelegationRecord>(bytes)
+        + taken::<DelegationsRecord>(bytes)
         + taken::<SessionRecord>(bytes)
         + taken::<SequenceRecord>(bytes)
         + taken::<LeftoverRecord>(bytes)
+        + taken::<ProtectionRecord>(bytes)
         + usize::from(audit::decode(&[0; 8], bytes).is_ok())
 }

@@ -1,10 +1,10 @@
 //! The one write path: plan from fresh reads, commit with the audit record, plan again if somebody was faster.
 
-use super::Engine;
 use super::bookkeeping::{Leftover, LeftoverRecord};
+use super::{Engine, Portcullis};
 use crate::audit::{self, Actor, AuditKind, Body, Outcome, Subject};
 use crate::clock::Timestamp;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Denial, Error, ErrorKind, Result};
 use crate::id::Stamp;
 use crate::secret::random;
 use crate::store::{Batch, CommitError, OperationId, Store};
@@ -16,6 +16,29 @@ const ATTEMPTS: usize = 64;
 const FREE_ATTEMPTS: usize = 3;
 const PATIENCE: Duration = Duration::from_millis(200);
 
+/// In whose name a change is made, and whether that user's delegations must cover it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mandate {
+    pub(crate) actor: Actor,
+    pub(crate) delegated: bool,
+}
+
+impl From<Actor> for Mandate {
+    fn from(actor: Actor) -> Self {
+        Self { actor, delegated: false }
+    }
+}
+
+/// Whether a change may be made in its actor's name.
+enum Warrant {
+    NotNeeded,
+    /// It must be shown before the commit, or there is none: what nobody thought of is refused.
+    Due,
+    Shown,
+    /// What the audit log is to say of the refusal.
+    Refused(Entry),
+}
+
 /// One change while it is planned.
 pub(crate) struct Plan<'e> {
     pub(crate) store: &'e dyn Store,
@@ -23,6 +46,9 @@ pub(crate) struct Plan<'e> {
     pub(crate) now: Timestamp,
     pub(crate) actor: Actor,
     operation: OperationId,
+    warrant: Warrant,
+    /// What the plan wrote down last.
+    recorded: Option<(AuditKind, Option<Subject>, Option<Subject>)>,
 }
 
 /// What the audit log is to say of a change.
@@ -63,8 +89,43 @@ impl Plan<'_> {
         entry: Entry,
     ) -> Result<()> {
         let Entry { subject, object, detail } = entry;
+        self.recorded = Some((kind, subject, object));
         let (time, operation) = (self.now, self.operation);
         audit::stage(&mut self.batch, Body { time, operation, actor, subject, object, kind, outcome, detail })
+    }
+
+    /// Whether the change must be covered by a delegation of the actor.
+    pub(crate) fn is_delegated(&self) -> bool {
+        !matches!(self.warrant, Warrant::NotNeeded)
+    }
+
+    /// The change is covered, by rows that the batch expects.
+    pub(crate) fn show_warrant(&mut self) {
+        if matches!(self.warrant, Warrant::Due) {
+            self.warrant = Warrant::Shown;
+        }
+    }
+
+    /// The change is not covered: nothing of it is committed, and the entry goes into the audit log by itself.
+    pub(crate) fn refuse(&mut self, tried: Entry) -> Error {
+        self.warrant = Warrant::Refused(tried);
+        Error::denied(Denial::Delegation)
+    }
+
+    /// Refuses a plan that has staged something without having shown that it may.
+    fn check_warrant(&mut self) -> Result<()> {
+        match self.warrant {
+            Warrant::NotNeeded | Warrant::Shown => return Ok(()),
+            Warrant::Due if self.batch.operations() == 0 => return Ok(()),
+            Warrant::Due => {}
+            Warrant::Refused(_) => return Err(Error::denied(Denial::Delegation)),
+        }
+        let mut tried = Entry::default().detail("no delegation covers such a change");
+        if let Some((kind, subject, object)) = self.recorded {
+            tried.detail = format!("{kind}: {}", tried.detail);
+            (tried.subject, tried.object) = (subject, object);
+        }
+        Err(self.refuse(tried))
     }
 
     /// Remembers, in the same commit, rows that are to be swept after it.
@@ -86,17 +147,30 @@ impl Engine {
     /// Returns what the plan returned, and the stamp of the rows that the commit wrote.
     pub(crate) fn write<T>(
         &self,
-        actor: Actor,
+        by: impl Into<Mandate>,
         mut plan: impl FnMut(&mut Plan<'_>) -> Result<T>,
     ) -> Result<(T, Stamp)> {
+        let Mandate { actor, delegated } = by.into();
         for attempt in 0..ATTEMPTS {
             // Writers that keep making each other plan again go on in turn. Taking the turn is an aid and no lock: who
             // does not get it in time goes on without, so that nothing called from a plan can wait for itself.
             let _turn = (attempt >= FREE_ATTEMPTS).then(|| self.turns.try_lock_for(PATIENCE));
             let operation = u128::from_be_bytes(*random::<16>(&*self.entropy)?);
-            let mut staged =
-                Plan { store: &*self.store, batch: Batch::new(), now: self.now(), actor, operation };
-            let value = plan(&mut staged)?;
+            let mut staged = Plan {
+                store: &*self.store,
+                batch: Batch::new(),
+                now: self.now(),
+                actor,
+                operation,
+                warrant: if delegated { Warrant::Due } else { Warrant::NotNeeded },
+                recorded: None,
+            };
+            let planned = plan(&mut staged).and_then(|value| staged.check_warrant().map(|()| value));
+            let value = match (planned, staged.warrant) {
+                (Ok(value), _) => value,
+                (Err(_), Warrant::Refused(tried)) => return Err(self.refusal(actor, tried)),
+                (Err(error), _) => return Err(error),
+            };
             if staged.batch.operations() == 0 {
                 return Ok((value, self.store.now().into()));
             }
@@ -117,5 +191,35 @@ impl Engine {
             ErrorKind::Conflict,
             format!("other writers changed the same records {ATTEMPTS} times in a row; try again"),
         ))
+    }
+
+    /// Writes the refusal of a delegated change into the audit log, in a commit of its own.
+    fn refusal(&self, actor: Actor, tried: Entry) -> Error {
+        let Entry { subject, object, detail } = tried;
+        let written = self.write(actor, |plan| {
+            let entry = Entry { subject, object, detail: detail.clone() };
+            plan.record_outcome(AuditKind::DelegationRefused, Outcome::Denied, actor, entry)
+        });
+        // Nothing was changed either way; that the log could not be written is the worse news.
+        written.map_or_else(|error| error, |_| Error::denied(Denial::Delegation))
+    }
+}
+
+impl Portcullis {
+    /// Checks a delegated change before work that is dear; the plan of the change checks again.
+    pub(super) fn rehearse(&self, check: impl Fn(&mut Plan<'_>) -> Result<()>) -> Result<()> {
+        if self.delegated {
+            self.engine().write(self.actor(), |plan| {
+                check(plan)?;
+                plan.batch = Batch::new();
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// What is for the application alone, and writes nothing of its own by which it could be told.
+    pub(super) fn refuse_delegated(&self, what: &str) -> Result<()> {
+        self.rehearse(|plan| Err(plan.refuse(Entry::default().detail(what))))
     }
 }

@@ -4,7 +4,7 @@ mod ops;
 mod record;
 
 pub(crate) use ops::{
-    New, bits_of, check_room, expect_hierarchy, heirs, is_limited, present, read_role, stage_bits,
+    New, bits_of, check_room, closure, expect_hierarchy, heirs, is_limited, present, read_role, stage_bits,
     stage_change, stage_create, stage_delete, stage_drop_bit, stage_drop_parent, stage_hierarchy_edit,
     stage_limit, stage_new_parent, stage_parent, with_juniors,
 };
@@ -33,9 +33,10 @@ pub struct Role {
     pub description: String,
     /// The roles whose permissions this one holds too; at most 128, and they may have parents in turn.
     pub parents: Vec<RoleId>,
-    /// Whether the audit log marks what is done with it.
+    /// Whether what is done with it, and with roles that inherit from it, is audited apart: see
+    /// [`AuditKind::PRIVILEGED`](crate::AuditKind::PRIVILEGED).
     pub privileged: bool,
-    /// Whether it must always have a holder: the last one can not lose it.
+    /// Whether it keeps its holders: at no scope can the last one lose it.
     pub protected: bool,
     /// When it was made.
     pub created: Timestamp,
@@ -86,7 +87,9 @@ impl RoleChange {
         self
     }
 
-    /// Protects the role, or no longer: its last active holder can not lose it.
+    /// Protects the role, or no longer: the last active holder that it has at a scope can not lose it there, and the role
+    /// can not be deleted. A holder is an active user to whom it is assigned there, for good and begun, and who is denied
+    /// it nowhere.
     pub fn protected(mut self, protected: bool) -> Self {
         self.protected = Some(protected);
         self

@@ -88,6 +88,10 @@ pub(crate) fn stage_change(
     }
     new.privileged = change.privileged.unwrap_or(new.privileged);
     new.protected = change.protected.unwrap_or(new.protected);
+    if new.privileged != old.record.privileged {
+        // Heirs are privileged too, so that whoever expects the hierarchy unchanged expects the marks on it unchanged.
+        stage_hierarchy_edit(store, batch)?;
+    }
     batch.replace(&old, &new)?;
     Ok(new)
 }
@@ -246,19 +250,25 @@ pub(crate) fn present(store: &dyn Store, roles: &[RoleId]) -> Result<Vec<RoleId>
     Ok(found)
 }
 
-/// The roles, and all that they inherit from.
+/// The roles and all that they inherit from, as they stand. Expect the hierarchy before, if the answer is relied on.
+pub(crate) fn closure(store: &dyn Store, roles: impl IntoIterator<Item = RoleId>) -> Result<Vec<RoleRecord>> {
+    let mut open: Vec<RoleId> = roles.into_iter().collect();
+    let (mut reached, mut found) = (open.iter().copied().collect::<BTreeSet<_>>(), Vec::new());
+    while let Some(next) = open.pop() {
+        // A parent may be deleted and not swept yet.
+        let Some(role) = store::read::<RoleRecord>(store, &next)? else { continue };
+        open.extend(role.record.parents.iter().filter(|parent| reached.insert(**parent)));
+        found.push(role.record);
+    }
+    Ok(found)
+}
+
+/// As [`closure`], by number.
 pub(crate) fn with_juniors(
     store: &dyn Store,
     roles: impl IntoIterator<Item = RoleId>,
 ) -> Result<BTreeSet<RoleId>> {
-    let mut open: Vec<RoleId> = roles.into_iter().collect();
-    let mut reached = BTreeSet::new();
-    while let Some(role) = open.pop() {
-        if store.get(ROLE, &role.bytes())?.is_some() && reached.insert(role) {
-            open.extend(neighbours(store, role, Direction::Down)?);
-        }
-    }
-    Ok(reached)
+    Ok(closure(store, roles)?.into_iter().map(|role| role.id).collect())
 }
 
 /// The roles that inherit directly from one.
@@ -305,6 +315,15 @@ fn neighbours(store: &dyn Store, role: RoleId, direction: Direction) -> Result<V
     }
 }
 
+/// Expects that no inheritance edge, and no mark that heirs share, changes between this call and the commit.
+pub(crate) fn expect_hierarchy(store: &dyn Store, batch: &mut Batch) -> Result<()> {
+    match store::read::<HierarchyRecord>(store, &0)? {
+        Some(row) => batch.expect_unchanged(&row),
+        None => batch.expect(HIERARCHY, 0u8.bytes(), Expect::Absent),
+    }
+    Ok(())
+}
+
 /// Stages the removal of a parent that does not exist any more.
 pub(crate) fn stage_drop_parent(batch: &mut Batch, old: &Stored<RoleRecord>, gone: RoleId) -> Result<()> {
     let mut new = old.record.clone();
@@ -329,16 +348,6 @@ pub(crate) fn stage_drop_bit<const DENY: bool>(
         return Ok(());
     }
     batch.replace(old, &Chunk { words: set.words().to_vec(), ..old.record.clone() })
-}
-
-/// Expects that no role is linked, unlinked or deleted between this call and the commit: what is read of the hierarchy
-/// after it still holds then.
-pub(crate) fn expect_hierarchy(store: &dyn Store, batch: &mut Batch) -> Result<()> {
-    match store::read::<HierarchyRecord>(store, &0)? {
-        Some(row) => batch.expect_unchanged(&row),
-        None => batch.expect(HIERARCHY, 0u8.bytes(), Expect::Absent),
-    }
-    Ok(())
 }
 
 /// Stages that the hierarchy changes; says whether it is limited to one parent a role.

@@ -1,7 +1,7 @@
 //! What a caller asks for: a new user, or a change to one.
 
 use super::{Attributes, NewContact, Status, Value};
-use crate::id::Stamp;
+use crate::id::{ScopeId, Stamp};
 use crate::secret::SecretText;
 
 /// A user to be created: a login name and whatever else is known.
@@ -20,6 +20,7 @@ pub struct NewUser {
     pub(crate) profile: Attributes,
     pub(crate) preferences: Attributes,
     pub(crate) status: Status,
+    pub(crate) home: ScopeId,
 }
 
 impl NewUser {
@@ -32,6 +33,7 @@ impl NewUser {
             profile: Attributes::new(),
             preferences: Attributes::new(),
             status: Status::active(),
+            home: ScopeId::ROOT,
         }
     }
 
@@ -64,6 +66,13 @@ impl NewUser {
         self
     }
 
+    /// Is at home at a scope: those to whom the administration of users is delegated there may administer this one. The
+    /// default is the global scope.
+    pub fn home(mut self, scope: ScopeId) -> Self {
+        self.home = scope;
+        self
+    }
+
     /// Starts in another status than active.
     pub fn status(mut self, status: Status) -> Self {
         self.status = status;
@@ -79,6 +88,7 @@ pub struct UserChange {
     pub(crate) login: Option<String>,
     pub(crate) profile: Option<Attributes>,
     pub(crate) preferences: Option<Attributes>,
+    pub(crate) home: Option<ScopeId>,
 }
 
 impl UserChange {
@@ -96,6 +106,12 @@ impl UserChange {
     /// Renames the user.
     pub fn login(mut self, login: impl Into<String>) -> Self {
         self.login = Some(login.into());
+        self
+    }
+
+    /// Gives the user another home.
+    pub fn home(mut self, scope: ScopeId) -> Self {
+        self.home = Some(scope);
         self
     }
 

@@ -18,7 +18,7 @@ pub(crate) use record::{
 
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
-use crate::id::{Stamp, UserId};
+use crate::id::{ScopeId, Stamp, UserId};
 use crate::text;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -33,6 +33,9 @@ pub struct User {
     pub login: String,
     /// Whether the account may log in.
     pub status: Status,
+    /// The scope at which it is at home; [`ScopeId::ROOT`] unless said otherwise. It gives nothing: it says to whom the
+    /// administration of the account can be delegated.
+    pub home: ScopeId,
     /// When the account was made.
     pub created: Timestamp,
     /// When anything of it last changed: name, status, contacts, profile or preferences.

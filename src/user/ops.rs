@@ -52,6 +52,7 @@ pub(crate) fn stage_create(
         login: new.login.clone(),
         canonical,
         status: new.status.in_whole_seconds(),
+        home: new.home,
         created: now,
         updated: now,
         generation: 0,
@@ -96,7 +97,8 @@ pub(crate) fn stage_change(
 ) -> Result<UserRecord> {
     let old = read_user(store, id)?;
     check_stamp(&old, change.expect)?;
-    let mut new = UserRecord { updated: now, ..old.record.clone() };
+    let home = change.home.unwrap_or(old.record.home);
+    let mut new = UserRecord { updated: now, home, ..old.record.clone() };
     if let Some(login) = &change.login {
         new.canonical = text::canonical_login(login)?;
         new.login.clone_from(login);

@@ -2,7 +2,7 @@
 
 use super::{Attributes, Contact, ContactKind, Status, User};
 use crate::clock::Timestamp;
-use crate::id::{ContactId, Stamp, UserId};
+use crate::id::{ContactId, ScopeId, Stamp, UserId};
 use crate::store::{Index, Record, Stored, Table};
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +31,7 @@ pub(crate) struct UserRecord {
     pub(crate) login: String,
     pub(crate) canonical: String,
     pub(crate) status: Status,
+    pub(crate) home: ScopeId,
     pub(crate) created: Timestamp,
     pub(crate) updated: Timestamp,
     /// Rises when all sessions of the user end; a session of an older generation is dead.
@@ -54,8 +55,8 @@ impl Record for UserRecord {
 
 impl UserRecord {
     pub(crate) fn public(self, stamp: Stamp) -> User {
-        let Self { id, login, status, created, updated, .. } = self;
-        User { id, login, status, created, updated, stamp }
+        let Self { id, login, status, home, created, updated, .. } = self;
+        User { id, login, status, home, created, updated, stamp }
     }
 }
 

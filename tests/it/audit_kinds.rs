@@ -2,31 +2,32 @@
 
 use crate::support::{OTHER, PASSWORD, backwards, log_in, sound, user, world};
 use portcullis::{
-    Actor, AuditKind, Client, Credentials, Grant, NewContact, NewUser, Outcome, Permission, Portcullis,
-    RoleChange, RoleId, ScopeId, SeparationId, SeparationKind, SessionId, Status, Subject, Timestamp,
-    UserChange, UserId,
+    Ability, Actor, AuditKind, Client, Credentials, DelegationId, Grant, NewContact, NewUser, Outcome,
+    Permission, Portcullis, RoleChange, RoleId, RoleRange, ScopeId, SeparationId, SeparationKind, SessionId,
+    Status, Subject, Timestamp, UserChange, UserId,
 };
 use std::collections::BTreeSet;
 
 /// What an operation finds before it.
-struct Scene {
-    gate: Portcullis,
-    boss: UserId,
-    ada: UserId,
-    reader: RoleId,
-    writer: RoleId,
-    read: Permission,
-    write: Permission,
-    session: SessionId,
+pub(crate) struct Scene {
+    pub(crate) gate: Portcullis,
+    pub(crate) boss: UserId,
+    pub(crate) ada: UserId,
+    pub(crate) reader: RoleId,
+    pub(crate) writer: RoleId,
+    pub(crate) read: Permission,
+    pub(crate) write: Permission,
+    pub(crate) session: SessionId,
     /// Of the boss, with some roles active.
-    selecting: SessionId,
-    apart: SeparationId,
-    privileged: RoleId,
-    scope: ScopeId,
-    inner: ScopeId,
+    pub(crate) selecting: SessionId,
+    pub(crate) apart: SeparationId,
+    pub(crate) privileged: RoleId,
+    pub(crate) scope: ScopeId,
+    pub(crate) inner: ScopeId,
+    pub(crate) delegation: DelegationId,
 }
 
-fn scene() -> Scene {
+pub(crate) fn scene() -> Scene {
     let gate = world().gate;
     let (boss, ada) = (user(&gate, "boss").id, user(&gate, "ada").id);
     let bits = gate.permissions().define_many(["read", "write"]).unwrap();
@@ -44,6 +45,8 @@ fn scene() -> Scene {
     let who = Credentials::password("boss", PASSWORD);
     let selecting = gate.login_with_roles(&who, &Client::new(), [reader]).unwrap().session().id;
     let [scope, inner] = ["acme/a", "acme/b"].map(|path| gate.scopes().ensure(path).unwrap());
+    let delegation =
+        gate.delegations().create(privileged, RoleRange::Below(writer), [Ability::Assign]).unwrap();
     Scene {
         gate: gate.acting_as(boss),
         boss,
@@ -58,14 +61,15 @@ fn scene() -> Scene {
         privileged,
         scope,
         inner,
+        delegation,
     }
 }
 
 /// Its kind, its subject and object, and itself.
-type Operation = (AuditKind, fn(&Scene) -> (Subject, Option<Subject>), fn(&Scene));
+pub(crate) type Operation = (AuditKind, fn(&Scene) -> (Subject, Option<Subject>), fn(&Scene));
 
 /// Every operation that changes anything.
-const OPERATIONS: &[Operation] = {
+pub(crate) const OPERATIONS: &[Operation] = {
     use AuditKind as K;
     use Subject as S;
     &[
@@ -115,10 +119,10 @@ const OPERATIONS: &[Operation] = {
         ),
         (
             K::RoleInherited,
-            |s| (S::Role(s.writer), Some(S::Role(RoleId::from_number(2)))),
+            |s| (S::Role(s.writer), Some(S::Role(RoleId::from_number(3)))),
             |s| {
                 // A role that every test over this table makes first.
-                s.gate.roles().inherit(s.writer, RoleId::from_number(2)).unwrap();
+                s.gate.roles().inherit(s.writer, RoleId::from_number(3)).unwrap();
             },
         ),
         (
@@ -161,6 +165,31 @@ const OPERATIONS: &[Operation] = {
                 s.gate.roles().assign_with(s.ada, s.reader, &terms).unwrap();
             },
         ),
+        (
+            K::PrivilegedBreakGlass,
+            |s| (S::User(s.ada), Some(S::Role(s.privileged))),
+            |s| {
+                let terms = Grant::break_glass("fire", Timestamp::from_millis(4_000_000_000_000));
+                s.gate.roles().assign_with(s.ada, s.privileged, &terms).unwrap();
+            },
+        ),
+        (
+            K::PrivilegedRoleChanged,
+            |s| (S::Role(s.privileged), None),
+            |s| s.gate.roles().grant(s.privileged, [s.write]).unwrap(),
+        ),
+        (
+            K::PrivilegedRoleDeleted,
+            |s| (S::Role(s.privileged), None),
+            |s| s.gate.roles().delete(s.privileged).unwrap(),
+        ),
+        (
+            K::RoleMarked,
+            |s| (S::Role(s.writer), None),
+            |s| {
+                s.gate.roles().update(s.writer, RoleChange::new().protected(true)).unwrap();
+            },
+        ),
         (K::RoleDenied, |s| (S::Role(s.reader), None), |s| s.gate.roles().deny(s.reader, [s.write]).unwrap()),
         (
             K::RoleDenialLifted,
@@ -195,6 +224,19 @@ const OPERATIONS: &[Operation] = {
             |s| s.gate.scopes().move_to(s.inner, s.scope).unwrap(),
         ),
         (K::ScopeDeleted, |s| (S::Scope(s.scope), None), |s| s.gate.scopes().delete(s.scope).unwrap()),
+        (
+            K::DelegationCreated,
+            |s| (S::Role(s.privileged), Some(S::Role(s.reader))),
+            |s| {
+                let range = RoleRange::Below(s.reader);
+                s.gate.delegations().create(s.privileged, range, [Ability::Assign]).unwrap();
+            },
+        ),
+        (
+            K::DelegationDeleted,
+            |s| (S::Role(s.privileged), Some(S::Role(s.writer))),
+            |s| s.gate.delegations().delete(s.delegation).unwrap(),
+        ),
         (
             K::PermissionUpdated,
             |s| (S::Permission(s.read), None),
@@ -299,6 +341,7 @@ fn every_change_writes_exactly_one_record_that_says_who_did_what_to_whom() {
         AuditKind::GrantsEnded,
         AuditKind::SeparationViolated,
         AuditKind::HierarchyLimited,
+        AuditKind::DelegationRefused,
     ]);
     assert!(kinds.iter().eq(AuditKind::ALL), "{kinds:?}");
 }
@@ -324,6 +367,7 @@ fn what_is_refused_writes_nothing() {
             privileged: RoleId::from_number(999),
             scope: ScopeId::from_number(999),
             inner: ScopeId::from_number(999),
+            delegation: DelegationId::from_number(999),
             gate: scene.gate.clone(),
         };
         let refused = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(&nobody)));

@@ -5,8 +5,8 @@ use crate::support::{Disk, OTHER, PASSWORD, log_in, refused, sound, world};
 use data_encoding::HEXLOWER;
 use portcullis::testing::{StoredRow, dump};
 use portcullis::{
-    Client, ContactId, ContactKind, Credentials, ErrorKind, Grant, NewContact, NewUser, Portcullis,
-    RoleChange, SeparationKind, Status, Timestamp, UserId,
+    Ability, Client, ContactId, ContactKind, Credentials, ErrorKind, Grant, NewContact, NewUser, Portcullis,
+    RoleChange, RoleRange, SeparationKind, Status, Timestamp, UserId,
 };
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -52,6 +52,13 @@ fn fill(gate: &Portcullis) {
     gate.access().grant(ada, bits[0], &terms.denying()).unwrap();
     gate.access().grant(UserId::from_number(1), bits[0], &Grant::break_glass("fire", at)).unwrap();
     gate.permissions().delete(bits[1]).unwrap();
+    let delegations = gate.delegations();
+    delegations.create(writer, RoleRange::Below(reader), [Ability::Assign, Ability::Unassign]).unwrap();
+    let (range, rest) =
+        (RoleRange::Roles(vec![reader, tenants]), [Ability::ChangeRoles, Ability::ManageUsers]);
+    gate.acting_as(ada).delegations().create(writer, range, rest).unwrap();
+    gate.users().create(NewUser::new("tenant").home(tenant)).unwrap();
+    gate.delegated(ada).users().delete(ada).unwrap_err();
     for ip in [None, Some("192.0.2.1"), Some("2001:db8::1")] {
         let client = Client::new().device("laptop").user_agent("agent/1");
         let client = match ip {
@@ -102,7 +109,7 @@ fn the_bytes_of_every_record_are_what_they_were() {
     let mut rows = dump(&world.gate).unwrap();
     rows.push(leftover());
     let tables: BTreeSet<&str> = rows.iter().map(|row| row.table).collect();
-    assert_eq!(tables.len(), 40, "every table is in the snapshot: {tables:?}");
+    assert_eq!(tables.len(), 44, "every table is in the snapshot: {tables:?}");
     let (now, due) = (text(&rows), include_str!("format.snapshot.txt"));
     if now != due {
         let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("format.snapshot.txt");

@@ -22,6 +22,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("assignment", 4),
     ("catalog", 4),
     ("access", 4),
+    ("delegation", 4),
     ("scope", 4),
     ("separation", 4),
     ("engine", 5),
