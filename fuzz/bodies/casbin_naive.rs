@@ -33,9 +33,15 @@ impl Naive {
     /// Reads a policy that a model takes whose `r` and `p` have these fields.
     pub(crate) fn new(request: &[&str], rule: &[&str], heeds_denials: bool, policy: &str) -> Self {
         let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let (request, rule) = (owned(request), owned(rule));
+        Self { request, rule, heeds_denials, rules: Vec::new(), links: Vec::new() }.of(policy)
+    }
+
+    /// Another policy of the same model.
+    pub(crate) fn of(&self, policy: &str) -> Self {
         let lines = policy.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
         let (links, rules) = lines.map(fields).partition(|fields| fields[0] == "g");
-        Self { request: owned(request), rule: owned(rule), heeds_denials, rules, links }
+        Self { rules, links, ..self.clone() }
     }
 
     fn part<'f>(&self, rule: &'f [String], name: &str) -> &'f str {

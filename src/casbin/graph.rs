@@ -138,5 +138,6 @@ fn told(way: &[&Link<'_>]) -> String {
     if way.len() > MOST_NAMES {
         lines.push("...".to_owned());
     }
-    format!("{} (lines {})", names.join(" -> "), lines.join(", "))
+    let word = if way.len() == 1 { "line" } else { "lines" };
+    format!("{} ({word} {})", names.join(" -> "), lines.join(", "))
 }

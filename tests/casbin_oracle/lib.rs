@@ -6,7 +6,7 @@
 mod casbin_cases;
 
 use casbin::{CoreApi, DefaultModel, Enforcer, StringAdapter};
-use casbin_cases::{ALLOW, BASIC, Case, DENY, DOMAINS, KNOWN, model, random};
+use casbin_cases::{ALLOW, ALLOW_AND_NOT_DENY, BASIC, Case, DENY, DOMAINS, KNOWN, model, mutated, random};
 use portcullis::Portcullis;
 use portcullis::casbin::Policy;
 use proptest::prelude::*;
@@ -61,11 +61,42 @@ fn known_policies() {
     }
 }
 
+fn config() -> ProptestConfig {
+    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+    ProptestConfig { cases: config.cases.max(500), ..config }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 500, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
     #[test]
     fn random_policies(case in random()) {
         compare(&case);
+    }
+
+    #[test]
+    fn a_changed_policy_that_is_taken_is_read_as_casbin_reads_it(
+        case in random(),
+        edits in prop::collection::vec(any::<(u16, u16, u8)>(), 1..4),
+    ) {
+        let policy = mutated(&case.policy, &edits);
+        if Policy::parse(&case.model, &policy).is_ok() {
+            compare(&Case { naive: case.naive.of(&policy), policy, ..case });
+        }
+    }
+
+    #[test]
+    fn a_changed_model_that_is_taken_is_read_as_casbin_reads_it(
+        case in random(),
+        edits in prop::collection::vec(any::<(u16, u16, u8)>(), 1..4),
+    ) {
+        let model = mutated(&case.model, &edits);
+        // Casbin panics at an effect with other white space than its own, which changes no meaning.
+        let effect = model.lines().filter_map(|line| line.split_once('=')).any(|(_, value)| {
+            [ALLOW, ALLOW_AND_NOT_DENY].contains(&value.split('#').next().unwrap_or_default().trim())
+        });
+        if effect && model != case.model && Policy::parse(&model, &case.policy).is_ok() {
+            compare(&Case { model, ..case });
+        }
     }
 }
 

@@ -326,3 +326,24 @@ fn write(family: Family, ways: [u8; 16], lines: &[([u8; 5], u16)]) -> Case {
 fn quoted(field: &str, quote: bool) -> String {
     if quote || field.contains(',') { format!("\"{field}\"") } else { field.to_owned() }
 }
+
+/// The text with some pieces replaced, moved or left out.
+pub(crate) fn mutated(text: &str, edits: &[(u16, u16, u8)]) -> String {
+    const PIECES: [&str; 16] =
+        ["\n", ",", "\"", "\\", "#", "[", "]", "=", "&&", "(", ")", "g", "p", ".", "\u{301}", "\0"];
+    let mut chars: Vec<char> = text.chars().collect();
+    for (place, length, what) in edits {
+        let at = usize::from(*place) % (chars.len() + 1);
+        let end = (at + usize::from(*length) % 12).min(chars.len());
+        match what % 3 {
+            0 => drop(chars.drain(at..end)),
+            1 => drop(chars.splice(at..at, PIECES[usize::from(what / 3) % 16].chars())),
+            _ => {
+                let piece: Vec<char> = chars.drain(at..end).collect();
+                let to = usize::from(*length / 12) % (chars.len() + 1);
+                drop(chars.splice(to..to, piece));
+            }
+        }
+    }
+    chars.into_iter().collect()
+}

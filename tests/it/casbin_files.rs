@@ -1,6 +1,6 @@
 //! The files of Casbin: what is taken, what is refused and how it is told, and that no text does any harm.
 
-use crate::casbin_cases::{ALLOW, BASIC, BOTH, Case, DENY, DOMAINS, Family, LIST, model, random};
+use crate::casbin_cases::{ALLOW, BASIC, BOTH, Case, DENY, DOMAINS, Family, LIST, model, mutated, random};
 use crate::support::refused;
 use portcullis::casbin::Policy;
 use portcullis::{Error, ErrorKind};
@@ -231,7 +231,7 @@ fn lines_that_are_not_followed_are_named() {
 fn a_cycle_of_roles_is_refused_with_its_lines() {
     let basic = BASIC.case("").model;
     for (policy, line, words) in [
-        ("g, a, a", 1, &["\"a\" -> \"a\" (lines 1)"][..]),
+        ("g, a, a", 1, &["\"a\" -> \"a\" (line 1)"][..]),
         ("g, a, b\ng, b, a", 2, &["(lines"]),
         (
             "g, a, b\ng, x, a\ng, b, c\np, a, door, open\ng, c, a\ng, c, z",
@@ -357,27 +357,6 @@ fn any_text(model: &str, policy: &str) {
     assert!(matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Cycle | ErrorKind::LimitExceeded));
     assert!(text.contains(": line ") || text.contains("has no `"), "{text}");
     assert!(text.len() < 1200 && !text.chars().any(char::is_control), "{text:?}");
-}
-
-/// The text with some pieces replaced, moved or left out.
-fn mutated(text: &str, edits: &[(u16, u16, u8)]) -> String {
-    const PIECES: [&str; 16] =
-        ["\n", ",", "\"", "\\", "#", "[", "]", "=", "&&", "(", ")", "g", "p", ".", "\u{301}", "\0"];
-    let mut chars: Vec<char> = text.chars().collect();
-    for (place, length, what) in edits {
-        let at = usize::from(*place) % (chars.len() + 1);
-        let end = (at + usize::from(*length) % 12).min(chars.len());
-        match what % 3 {
-            0 => drop(chars.drain(at..end)),
-            1 => drop(chars.splice(at..at, PIECES[usize::from(what / 3) % 16].chars())),
-            _ => {
-                let piece: Vec<char> = chars.drain(at..end).collect();
-                let to = usize::from(*length / 12) % (chars.len() + 1);
-                drop(chars.splice(to..to, piece));
-            }
-        }
-    }
-    chars.into_iter().collect()
 }
 
 proptest! {
