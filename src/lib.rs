@@ -5,6 +5,8 @@
 mod access;
 mod assignment;
 mod audit;
+#[cfg(feature = "casbin")]
+pub mod casbin;
 mod catalog;
 mod clock;
 mod credential;

@@ -9,6 +9,8 @@
     reason = "a test that meets what it does not expect must stop"
 )]
 
+#[path = "../fuzz/bodies/casbin.rs"]
+mod casbin;
 #[path = "../fuzz/bodies/operations.rs"]
 mod operations;
 #[path = "../fuzz/bodies/record.rs"]
@@ -57,4 +59,9 @@ fn records() {
 #[test]
 fn operations() {
     check("operations", 60, 1200, operations::run);
+}
+
+#[test]
+fn casbin_files() {
+    check("casbin", 5000, 200, casbin::run);
 }

@@ -28,6 +28,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("engine", 5),
     ("lib", 6),
     ("testing", 6),
+    ("casbin", 6),
 ];
 /// Small tools that use each other (an id can be a permission) and the front door.
 const FREE: [u8; 2] = [1, 6];
@@ -159,7 +160,7 @@ fn tests_and_fuzz_targets_are_short_files_too() {
         let root = source().with_file_name(directory);
         for (path, text) in if root.exists() { files(&root) } else { Vec::new() } {
             let lines = text.lines().count();
-            let built = path.starts_with("target");
+            let built = path.iter().any(|part| part == "target");
             assert!(built || lines <= LONGEST, "{directory}/{}: {lines} lines", path.display());
         }
     }
