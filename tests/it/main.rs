@@ -16,6 +16,7 @@ mod bad_input;
 mod delegation;
 mod delegation_model;
 mod directory;
+mod escalation;
 mod format;
 mod guards;
 mod login;
