@@ -63,16 +63,21 @@ impl Place {
     }
 }
 
-/// What a role comes to, with all that it inherits from.
+/// A role in the hierarchy.
 #[derive(Default)]
 struct Node {
     /// The tenant that it belongs to, or the global scope.
     home: ScopeId,
+    /// Itself and all that it inherits from.
     closure: BTreeSet<RoleId>,
-    granted: PermissionSet,
-    denied: PermissionSet,
     /// Whether it, or one that it inherits from, is an admin role.
     admin: bool,
+}
+
+/// What a role itself grants and denies.
+struct Bits {
+    granted: PermissionSet,
+    denied: PermissionSet,
 }
 
 pub(super) struct Authority<'e> {
@@ -83,6 +88,7 @@ pub(super) struct Authority<'e> {
     denied: Vec<(RoleId, Place)>,
     nodes: BTreeMap<RoleId, Option<Rc<Node>>>,
     delegations: BTreeMap<RoleId, Vec<DelegationRecord>>,
+    bits: BTreeMap<RoleId, Rc<Bits>>,
     reaches: BTreeMap<(DelegationId, ScopeId), Rc<PermissionSet>>,
     used: BTreeSet<usize>,
 }
@@ -110,6 +116,7 @@ impl<'e> Authority<'e> {
             denied: Vec::new(),
             nodes: BTreeMap::new(),
             delegations: BTreeMap::new(),
+            bits: BTreeMap::new(),
             reaches: BTreeMap::new(),
             used: BTreeSet::new(),
         }
@@ -208,7 +215,24 @@ impl<'e> Authority<'e> {
         Ok(self.delegations.entry(role).or_default())
     }
 
-    /// What a role comes to; `None` if there is no such role.
+    /// What a role and all that it inherits from grant and deny.
+    fn bits_of_all(&mut self, node: &Node) -> Result<Bits> {
+        let mut all = Bits { granted: PermissionSet::new(), denied: PermissionSet::new() };
+        for role in &node.closure {
+            if !self.bits.contains_key(role) {
+                let granted = role::bits_of::<false>(self.store, *role)?;
+                let denied = role::bits_of::<true>(self.store, *role)?;
+                self.bits.insert(*role, Rc::new(Bits { granted, denied }));
+            }
+            if let Some(bits) = self.bits.get(role) {
+                all.granted.union_with(&bits.granted);
+                all.denied.union_with(&bits.denied);
+            }
+        }
+        Ok(all)
+    }
+
+    /// A role with its place in the hierarchy; `None` if there is no such role.
     fn node(&mut self, role: RoleId) -> Result<Option<Rc<Node>>> {
         if let Some(known) = self.nodes.get(&role) {
             return Ok(known.clone());
@@ -219,8 +243,6 @@ impl<'e> Authority<'e> {
                 node.home = member.scope;
             }
             node.closure.insert(member.id);
-            node.granted.union_with(&role::bits_of::<false>(self.store, member.id)?);
-            node.denied.union_with(&role::bits_of::<true>(self.store, member.id)?);
             node.admin |= !self.delegations_to(member.id)?.is_empty();
         }
         let found = node.closure.contains(&role).then(|| Rc::new(node));
@@ -265,7 +287,8 @@ impl<'e> Authority<'e> {
             if self.in_range(delegation, role, tenant)?
                 && let Some(node) = self.node(role)?
             {
-                let given = node.granted.iter().filter(|permission| !node.denied.contains(*permission));
+                let bits = self.bits_of_all(&node)?;
+                let given = bits.granted.iter().filter(|permission| !bits.denied.contains(*permission));
                 given.for_each(|permission| {
                     reach.insert(permission);
                 });
@@ -295,8 +318,11 @@ impl<'e> Authority<'e> {
         tenant: ScopeId,
     ) -> Result<bool> {
         let Some(node) = self.node(role)? else { return Ok(false) };
-        Ok(self.in_range(delegation, role, tenant)?
-            && self.reaches(delegation, node.denied.iter(), tenant)?)
+        if !self.in_range(delegation, role, tenant)? {
+            return Ok(false);
+        }
+        let denied = self.bits_of_all(&node)?.denied;
+        Ok(denied.is_empty() || self.reaches(delegation, denied.iter(), tenant)?)
     }
 }
 

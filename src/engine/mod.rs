@@ -103,6 +103,7 @@ impl fmt::Debug for Portcullis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Portcullis")
             .field("actor", &self.actor)
+            .field("delegated", &self.delegated)
             .field("version", &self.engine.store.now())
             .finish_non_exhaustive()
     }

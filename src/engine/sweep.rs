@@ -48,7 +48,7 @@ impl Portcullis {
     /// The budget bounds the rows that the call touches of each sort; a thousand is some ten milliseconds on a disk.
     ///
     /// # Errors
-    /// `InvalidInput` for a budget of 0; the storage kinds.
+    /// `InvalidInput` for a budget of 0; `Denied` for a delegated handle; the storage kinds.
     pub fn maintain(&self, budget: usize) -> Result<Maintenance> {
         let engine = self.engine();
         if budget == 0 {

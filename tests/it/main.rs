@@ -20,6 +20,7 @@ mod casbin_files;
 mod delegation;
 mod delegation_model;
 mod directory;
+mod escalation;
 mod format;
 mod guards;
 mod login;
