@@ -77,7 +77,7 @@ pub(super) fn rank(plan: &mut Plan<'_>, role: &Stored<RoleRecord>) -> Result<Ran
         return Ok(Rank::Plain);
     }
     role::expect_hierarchy(plan.store, &mut plan.batch)?;
-    let privileged = role::closure(plan.store, [role.record.id])?.iter().any(|role| role.privileged);
+    let privileged = role::is_privileged(plan.store, role.record.id)?;
     Ok(if privileged { Rank::Privileged } else { Rank::Plain })
 }
 

@@ -2,7 +2,7 @@
 
 use super::record::{
     CHUNK_BITS, CHUNK_WORDS, Chunk, HIERARCHY, HierarchyRecord, ROLE, ROLE_BY_NAME, ROLE_BY_PARENT,
-    RoleRecord, name_key,
+    ROLE_PRIVILEGED, RoleRecord, name_key,
 };
 use super::{MAX_PARENTS, RoleChange};
 use crate::clock::Timestamp;
@@ -189,7 +189,7 @@ pub(crate) fn stage_parent(
                 ));
             }
             batch.expect_present::<RoleRecord>(&parent);
-            if inherits(store, parent, role)? {
+            if inherits(store, parent, &BTreeSet::from([role]))? {
                 let message =
                     format!("{parent} inherits from {role} already, so {role} can not inherit from it");
                 return Err(Error::new(ErrorKind::Cycle, message).with_field("parent"));
@@ -276,17 +276,18 @@ pub(crate) fn heirs(store: &dyn Store, role: RoleId) -> Result<Vec<RoleId>> {
     neighbours(store, role, Direction::Up)
 }
 
-/// Whether a role is another one or holds it through its parents.
+/// Whether a role is one of the others or holds one of them through its parents.
 ///
-/// It walks down from the one and up from the other in turn, and knows the answer when either walk ends: a new role on
+/// It walks down from the one and up from the others in turn, and knows the answer when either walk ends: a new role on
 /// top of a long chain, or below one, costs one step.
-fn inherits(store: &dyn Store, senior: RoleId, junior: RoleId) -> Result<bool> {
-    let mut walks = [(senior, junior, Direction::Down), (junior, senior, Direction::Up)]
-        .map(|(from, to, direction)| (BTreeSet::from([from]), vec![from], to, direction));
+fn inherits(store: &dyn Store, senior: RoleId, juniors: &BTreeSet<RoleId>) -> Result<bool> {
+    let senior = BTreeSet::from([senior]);
+    let mut walks = [(&senior, juniors, Direction::Down), (juniors, &senior, Direction::Up)]
+        .map(|(from, to, direction)| (from.clone(), Vec::from_iter(from.iter().copied()), to, direction));
     loop {
         for (reached, open, wanted, direction) in &mut walks {
             let Some(role) = open.pop() else { return Ok(false) };
-            if role == *wanted {
+            if wanted.contains(&role) {
                 return Ok(true);
             }
             open.extend(
@@ -294,6 +295,14 @@ fn inherits(store: &dyn Store, senior: RoleId, junior: RoleId) -> Result<bool> {
             );
         }
     }
+}
+
+/// Whether the role, or one that it inherits from, is marked as privileged. Expect the hierarchy before, if the answer is
+/// relied on.
+pub(crate) fn is_privileged(store: &dyn Store, role: RoleId) -> Result<bool> {
+    let all = Scan { limit: usize::MAX, ..Scan::default() };
+    let marked = store.scan(ROLE_PRIVILEGED, &all)?;
+    inherits(store, role, &marked.iter().map(|row| RoleId::read(&row.value)).collect::<Result<_>>()?)
 }
 
 #[derive(Clone, Copy)]

@@ -11,8 +11,10 @@ pub(crate) const ROLE_BY_NAME: Table = Table::new(12, "role_by_name");
 pub(crate) const ROLE_GRANT: Table = Table::new(13, "role_grant");
 pub(crate) const ROLE_DENY: Table = Table::new(35, "role_deny");
 pub(crate) const ROLE_BY_PARENT: Table = Table::new(49, "role_by_parent");
+pub(crate) const ROLE_PRIVILEGED: Table = Table::new(48, "role_privileged");
 pub(crate) const HIERARCHY: Table = Table::new(14, "hierarchy");
-pub(crate) const TABLES: &[Table] = &[ROLE, ROLE_BY_NAME, ROLE_BY_PARENT, ROLE_GRANT, ROLE_DENY, HIERARCHY];
+pub(crate) const TABLES: &[Table] =
+    &[ROLE, ROLE_BY_NAME, ROLE_BY_PARENT, ROLE_PRIVILEGED, ROLE_GRANT, ROLE_DENY, HIERARCHY];
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RoleRecord {
@@ -40,6 +42,12 @@ impl Record for RoleRecord {
     const INDEXES: &'static [Index<Self>] = &[
         Index::unique(ROLE_BY_NAME, |role, keys| keys.add_raw(name_key(role.scope, &role.name))),
         Index::many(ROLE_BY_PARENT, |role, keys| role.parents.iter().for_each(|parent| keys.add(parent))),
+        // Few are: so whether a role inherits from one of them is told from their side.
+        Index::many(ROLE_PRIVILEGED, |role, keys| {
+            if role.privileged {
+                keys.add(&0u8);
+            }
+        }),
     ];
     type Key = RoleId;
 

@@ -68,11 +68,13 @@ fn no_change_is_open_to_a_delegated_handle_without_a_delegation() {
 #[test]
 fn what_is_written_in_nobodys_name_is_known() {
     let known = [
-        ("ids.rs", 1),      // blocks of numbers
-        ("login.rs", 2),    // a login, in the name of who proves to be that user, and its refusal
-        ("populate.rs", 1), // for benches only
-        ("sweep.rs", 3),    // what has no effect any more, and last-seen times
-        ("write.rs", 2),    // the write path itself, and the refusals of delegated actors
+        ("ids.rs", 1),           // blocks of numbers
+        ("login.rs", 2),         // a login, in the name of who proves to be that user, and its refusal
+        ("populate.rs", 1),      // for benches only
+        ("separation.rs", 1),    // that there are sets of roles at all, for whom the handle lets make one
+        ("session_roles.rs", 1), // what was refused, in the name of who tried
+        ("sweep.rs", 3),         // what has no effect any more, and last-seen times
+        ("write.rs", 2),         // the write path itself, and the refusals of delegated actors
     ];
     let engine = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/engine");
     let mut found = Vec::new();
