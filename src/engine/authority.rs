@@ -18,7 +18,7 @@ use crate::error::{ErrorKind, Result};
 use crate::grant::Effect;
 use crate::id::{DelegationId, Key, RoleId, ScopeId, UserId};
 use crate::permission::{Permission, PermissionSet};
-use crate::role;
+use crate::role::{self, RoleRecord};
 use crate::scope;
 use crate::store::{self, Record, Scan, Store, Stored};
 use crate::user::UserRecord;
@@ -63,18 +63,8 @@ impl Place {
     }
 }
 
-/// A role in the hierarchy.
+/// What a role grants and denies, with all that it inherits from.
 #[derive(Default)]
-struct Node {
-    /// The tenant that it belongs to, or the global scope.
-    home: ScopeId,
-    /// Itself and all that it inherits from.
-    closure: BTreeSet<RoleId>,
-    /// Whether it, or one that it inherits from, is an admin role.
-    admin: bool,
-}
-
-/// What a role itself grants and denies.
 struct Bits {
     granted: PermissionSet,
     denied: PermissionSet,
@@ -86,9 +76,12 @@ pub(super) struct Authority<'e> {
     bases: Vec<Stored<AssignmentRecord>>,
     /// Admin roles that the actor is denied, and where.
     denied: Vec<(RoleId, Place)>,
-    nodes: BTreeMap<RoleId, Option<Rc<Node>>>,
+    roles: BTreeMap<RoleId, Option<Rc<RoleRecord>>>,
     delegations: BTreeMap<RoleId, Vec<DelegationRecord>>,
+    /// Whether a role, or one that it inherits from, is an admin role.
+    admin: BTreeMap<RoleId, bool>,
     bits: BTreeMap<RoleId, Rc<Bits>>,
+    closures: BTreeMap<RoleId, Rc<BTreeSet<RoleId>>>,
     reaches: BTreeMap<(DelegationId, ScopeId), Rc<PermissionSet>>,
     used: BTreeSet<usize>,
 }
@@ -114,9 +107,11 @@ impl<'e> Authority<'e> {
             grounds: Vec::new(),
             bases: Vec::new(),
             denied: Vec::new(),
-            nodes: BTreeMap::new(),
+            roles: BTreeMap::new(),
             delegations: BTreeMap::new(),
+            admin: BTreeMap::new(),
             bits: BTreeMap::new(),
+            closures: BTreeMap::new(),
             reaches: BTreeMap::new(),
             used: BTreeSet::new(),
         }
@@ -137,10 +132,12 @@ impl<'e> Authority<'e> {
         })?;
         for row in held {
             let (role, at) = (row.record.role, row.record.terms.scope);
-            let Some(node) = found.node(role)?.filter(|node| node.admin) else { continue };
+            if !found.is_admin(role)? {
+                continue;
+            }
             let Some(place) = Place::found(store, at)? else { continue };
             let base = found.bases.len();
-            for admin in &node.closure {
+            for admin in found.closure(role)?.iter() {
                 let delegations = found.delegations_to(*admin)?.clone();
                 match row.record.terms.effect {
                     Effect::Allow => found.grounds.extend(delegations.into_iter().map(|delegation| Ground {
@@ -215,39 +212,71 @@ impl<'e> Authority<'e> {
         Ok(self.delegations.entry(role).or_default())
     }
 
-    /// What a role and all that it inherits from grant and deny.
-    fn bits_of_all(&mut self, node: &Node) -> Result<Bits> {
-        let mut all = Bits { granted: PermissionSet::new(), denied: PermissionSet::new() };
-        for role in &node.closure {
-            if !self.bits.contains_key(role) {
-                let granted = role::bits_of::<false>(self.store, *role)?;
-                let denied = role::bits_of::<true>(self.store, *role)?;
-                self.bits.insert(*role, Rc::new(Bits { granted, denied }));
-            }
-            if let Some(bits) = self.bits.get(role) {
-                all.granted.union_with(&bits.granted);
-                all.denied.union_with(&bits.denied);
-            }
-        }
-        Ok(all)
-    }
-
-    /// A role with its place in the hierarchy; `None` if there is no such role.
-    fn node(&mut self, role: RoleId) -> Result<Option<Rc<Node>>> {
-        if let Some(known) = self.nodes.get(&role) {
+    fn role(&mut self, role: RoleId) -> Result<Option<Rc<RoleRecord>>> {
+        if let Some(known) = self.roles.get(&role) {
             return Ok(known.clone());
         }
-        let mut node = Node::default();
-        for member in role::closure(self.store, [role])? {
-            if member.id == role {
-                node.home = member.scope;
-            }
-            node.closure.insert(member.id);
-            node.admin |= !self.delegations_to(member.id)?.is_empty();
-        }
-        let found = node.closure.contains(&role).then(|| Rc::new(node));
-        self.nodes.insert(role, found.clone());
+        let found = store::read::<RoleRecord>(self.store, &role)?.map(|found| Rc::new(found.record));
+        self.roles.insert(role, found.clone());
         Ok(found)
+    }
+
+    /// The role and all that it inherits from, each after what it inherits from itself; without those that are done and
+    /// what is below them, and without roles that were deleted and are not swept out of their heirs yet.
+    fn juniors_first(
+        &mut self,
+        role: RoleId,
+        done: impl Fn(&Self, RoleId) -> bool,
+    ) -> Result<Vec<Rc<RoleRecord>>> {
+        let (mut open, mut entered, mut ordered) = (vec![(role, false)], BTreeSet::new(), Vec::new());
+        while let Some((next, below_is_done)) = open.pop() {
+            if done(self, next) {
+                continue;
+            }
+            let Some(record) = self.role(next)? else { continue };
+            if below_is_done {
+                ordered.push(record);
+            } else if entered.insert(next) {
+                open.push((next, true));
+                open.extend(record.parents.iter().map(|parent| (*parent, false)));
+            }
+        }
+        Ok(ordered)
+    }
+
+    /// Itself and all that it inherits from; empty for a role that does not exist.
+    fn closure(&mut self, role: RoleId) -> Result<Rc<BTreeSet<RoleId>>> {
+        if let Some(known) = self.closures.get(&role) {
+            return Ok(Rc::clone(known));
+        }
+        let all = self.juniors_first(role, |_, _| false)?;
+        let found: Rc<BTreeSet<RoleId>> = Rc::new(all.iter().map(|role| role.id).collect());
+        self.closures.insert(role, Rc::clone(&found));
+        Ok(found)
+    }
+
+    fn is_admin(&mut self, role: RoleId) -> Result<bool> {
+        for next in self.juniors_first(role, |known, role| known.admin.contains_key(&role))? {
+            let inherits = next.parents.iter().any(|parent| self.admin.get(parent) == Some(&true));
+            let admin = inherits || !self.delegations_to(next.id)?.is_empty();
+            self.admin.insert(next.id, admin);
+        }
+        Ok(self.admin.get(&role) == Some(&true))
+    }
+
+    fn bits(&mut self, role: RoleId) -> Result<Rc<Bits>> {
+        for next in self.juniors_first(role, |known, role| known.bits.contains_key(&role))? {
+            let mut bits = Bits {
+                granted: role::bits_of::<false>(self.store, next.id)?,
+                denied: role::bits_of::<true>(self.store, next.id)?,
+            };
+            for below in next.parents.iter().filter_map(|parent| self.bits.get(parent)) {
+                bits.granted.union_with(&below.granted);
+                bits.denied.union_with(&below.denied);
+            }
+            self.bits.insert(next.id, Rc::new(bits));
+        }
+        Ok(self.bits.get(&role).map(Rc::clone).unwrap_or_default())
     }
 
     /// Whether a role lies in the range of a delegation, for scopes of a tenant or for the global one.
@@ -259,35 +288,30 @@ impl<'e> Authority<'e> {
     ) -> Result<bool> {
         let named = match &delegation.range {
             RoleRange::Roles(roles) => roles.contains(&role),
-            RoleRange::Below(top) => {
-                self.node(*top)?.is_some_and(|top| at_home(top.home, tenant) && top.closure.contains(&role))
-            }
+            RoleRange::Below(top) => self.is_at_home(*top, tenant)? && self.closure(*top)?.contains(&role),
         };
-        Ok(named && self.node(role)?.is_some_and(|node| at_home(node.home, tenant) && !node.admin))
+        Ok(named && self.is_at_home(role, tenant)? && !self.is_admin(role)?)
+    }
+
+    /// Whether a role is there and can be held in the tenant, or at the global scope.
+    fn is_at_home(&mut self, role: RoleId, tenant: ScopeId) -> Result<bool> {
+        Ok(self.role(role)?.is_some_and(|role| role.scope == ScopeId::ROOT || role.scope == tenant))
     }
 
     /// All that the roles in the range of a delegation give, in a tenant or at the global scope.
-    pub(super) fn reach(
-        &mut self,
-        delegation: &DelegationRecord,
-        tenant: ScopeId,
-    ) -> Result<Rc<PermissionSet>> {
+    fn reach(&mut self, delegation: &DelegationRecord, tenant: ScopeId) -> Result<Rc<PermissionSet>> {
         let key = (delegation.id, tenant);
         if let Some(known) = self.reaches.get(&key) {
             return Ok(Rc::clone(known));
         }
         let roles: Vec<RoleId> = match &delegation.range {
             RoleRange::Roles(roles) => roles.clone(),
-            RoleRange::Below(top) => {
-                self.node(*top)?.map(|top| top.closure.iter().copied().collect()).unwrap_or_default()
-            }
+            RoleRange::Below(top) => self.closure(*top)?.iter().copied().collect(),
         };
         let mut reach = PermissionSet::new();
         for role in roles {
-            if self.in_range(delegation, role, tenant)?
-                && let Some(node) = self.node(role)?
-            {
-                let bits = self.bits_of_all(&node)?;
+            if self.in_range(delegation, role, tenant)? {
+                let bits = self.bits(role)?;
                 let given = bits.granted.iter().filter(|permission| !bits.denied.contains(*permission));
                 given.for_each(|permission| {
                     reach.insert(permission);
@@ -317,18 +341,12 @@ impl<'e> Authority<'e> {
         role: RoleId,
         tenant: ScopeId,
     ) -> Result<bool> {
-        let Some(node) = self.node(role)? else { return Ok(false) };
         if !self.in_range(delegation, role, tenant)? {
             return Ok(false);
         }
-        let denied = self.bits_of_all(&node)?.denied;
-        Ok(denied.is_empty() || self.reaches(delegation, denied.iter(), tenant)?)
+        let bits = self.bits(role)?;
+        Ok(bits.denied.is_empty() || self.reaches(delegation, bits.denied.iter(), tenant)?)
     }
-}
-
-/// Whether a role of that home can be held in the tenant, or at the global scope.
-fn at_home(home: ScopeId, tenant: ScopeId) -> bool {
-    home == ScopeId::ROOT || home == tenant
 }
 
 /// Records by key or by an index, in pages, as long as the visitor wants more.

@@ -22,6 +22,8 @@ use std::collections::BTreeMap;
 
 /// Rows that one step of a scan reads.
 const PAGE: usize = 256;
+/// Rows that the first step of the search for another holder reads: mostly one of them is.
+const FIRST: usize = 4;
 
 /// What the audit log calls a change to a role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -212,9 +214,10 @@ fn check_keeps(plan: &Plan<'_>, role: &RoleRecord, held: &AssignmentRecord) -> R
         return Ok(());
     }
     let prefix = (role.id, at).bytes();
-    let mut after: Option<Vec<u8>> = None;
+    let (mut after, mut limit): (Option<Vec<u8>>, _) = (None, FIRST);
     loop {
-        let scan = Scan { prefix: &prefix, after: after.as_deref(), limit: PAGE, descending: false };
+        let scan = Scan { prefix: &prefix, after: after.as_deref(), limit, descending: false };
+        limit = PAGE;
         let (others, next) = store::page_by::<AssignmentRecord>(plan.store, ASSIGNMENT_BY_ROLE, &scan)?;
         for other in others.iter().filter(|other| other.record.user != held.user) {
             if lasts(&other.record.terms, plan.now)
