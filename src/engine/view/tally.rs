@@ -3,7 +3,7 @@
 use super::sets::{Ask, Vote};
 use super::step::{Step, step};
 use super::write::Writer;
-use super::{View, ViewTime};
+use super::{STOPPED_VERSION, View, ViewTime};
 use crate::id::ScopeId;
 use crate::permission::Permission;
 use crate::scope::MAX_DEPTH;
@@ -23,6 +23,10 @@ impl View {
     ) -> Option<bool> {
         if !matches!(ask, Ask::At(..) | Ask::AllAt(..)) {
             return self.sets.holds(set, ask, version, now);
+        }
+        // No set has this version, but here it may be that no set is asked.
+        if version == STOPPED_VERSION {
+            return None;
         }
         step(Step::CellRead);
         let turn = self.counters.turn.read()?;
