@@ -117,6 +117,12 @@ id!(
     "session"
 );
 id!(
+    /// Names a feature flag; never reused, so a value kept over a restart still means the same flag.
+    Flag,
+    u32,
+    "flag"
+);
+id!(
     /// Names a contact detail of one user; never reused within that user.
     ContactId,
     u32,
@@ -164,7 +170,18 @@ impl<A: FixedLength, B: FixedLength> FixedLength for (A, B) {
 macro_rules! fixed {
     ($($name:ty = $n:literal),*) => {$(impl FixedLength for $name { const LENGTH: usize = $n; })*};
 }
-fixed!(u8 = 1, u16 = 2, u32 = 4, u64 = 8, UserId = 8, RoleId = 4, ScopeId = 4, Permission = 4, SessionId = 8);
+fixed!(
+    u8 = 1,
+    u16 = 2,
+    u32 = 4,
+    u64 = 8,
+    UserId = 8,
+    RoleId = 4,
+    ScopeId = 4,
+    Permission = 4,
+    SessionId = 8,
+    Flag = 4
+);
 
 #[cfg(test)]
 mod tests {

@@ -11,6 +11,7 @@ mod credential;
 mod crypto;
 mod engine;
 mod error;
+mod flag;
 mod grant;
 mod id;
 mod permission;
@@ -31,13 +32,15 @@ pub use catalog::PermissionInfo;
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use crypto::{PasswordCost, Token};
 pub use engine::{
-    Access, Audit, AuditHead, Builder, Credentials, Cursor, Decision, Explanation, Finding, Impact, Link,
-    Login, Maintenance, Page, PageRequest, Permissions, Portcullis, Principal, Review, Roles, Scopes,
-    Sessions, Standing, Statistics, UnusedRole, Users, Verification, WhatIf,
+    Access, AppliedRule, Audit, AuditHead, Builder, Credentials, Cursor, Decision, Explanation, Finding,
+    FlagExplanation, FlagStep, Flags, Impact, Link, Login, Maintenance, Page, PageRequest, Permissions,
+    Portcullis, Principal, Review, Roles, Scopes, Sessions, Standing, Statistics, UnusedRole, Users,
+    Verification, WhatIf,
 };
 pub use error::{Denial, Error, ErrorKind, Result};
+pub use flag::{FlagChange, FlagInfo, FlagRule, FlagState, FlagTarget, NewFlag};
 pub use grant::{Effect, Grant};
-pub use id::{ContactId, RoleId, ScopeId, SessionId, Stamp, UserId};
+pub use id::{ContactId, Flag, RoleId, ScopeId, SessionId, Stamp, UserId};
 pub use permission::{Permission, PermissionSet};
 pub use role::{Role, RoleChange};
 pub use scope::Scope;

@@ -9,7 +9,7 @@ pub(crate) use record::{
 };
 
 use crate::clock::Timestamp;
-use crate::id::{Key, RoleId, ScopeId, SessionId, UserId};
+use crate::id::{Flag, Key, RoleId, ScopeId, SessionId, UserId};
 use crate::permission::Permission;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -65,6 +65,8 @@ pub enum Subject {
     Session(SessionId),
     /// A scope.
     Scope(ScopeId),
+    /// A feature flag.
+    Flag(Flag),
 }
 
 /// How it ended.
@@ -98,6 +100,7 @@ tagged_key!(Subject:
     2 = Self::Permission(permission) => u64::from(permission.bit()),
     3 = Self::Session(id) => id.get(),
     4 = Self::Scope(id) => u64::from(id.get()),
+    8 = Self::Flag(flag) => u64::from(flag.get()),
 );
 
 impl fmt::Display for Actor {
@@ -118,6 +121,7 @@ impl fmt::Display for Subject {
             Self::Permission(permission) => permission.fmt(f),
             Self::Session(id) => id.fmt(f),
             Self::Scope(id) => id.fmt(f),
+            Self::Flag(flag) => flag.fmt(f),
         }
     }
 }

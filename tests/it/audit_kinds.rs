@@ -2,8 +2,9 @@
 
 use crate::support::{OTHER, PASSWORD, backwards, log_in, sound, user, world};
 use portcullis::{
-    Actor, AuditKind, Grant, NewContact, NewUser, Outcome, Permission, Portcullis, RoleChange, RoleId,
-    ScopeId, SessionId, Status, Subject, Timestamp, UserChange, UserId,
+    Actor, AuditKind, Flag, FlagChange, FlagState, FlagTarget, Grant, NewContact, NewUser, Outcome,
+    Permission, Portcullis, RoleChange, RoleId, ScopeId, SessionId, Status, Subject, Timestamp, UserChange,
+    UserId,
 };
 use std::collections::BTreeSet;
 
@@ -20,6 +21,7 @@ struct Scene {
     privileged: RoleId,
     scope: ScopeId,
     inner: ScopeId,
+    flag: Flag,
 }
 
 fn scene() -> Scene {
@@ -37,6 +39,8 @@ fn scene() -> Scene {
     gate.roles().deny(reader, [bits[0]]).unwrap();
     gate.access().grant(boss, bits[0], &Grant::new()).unwrap();
     let [scope, inner] = ["acme/a", "acme/b"].map(|path| gate.scopes().ensure(path).unwrap());
+    let flag = gate.flags().define("checkout").unwrap();
+    gate.flags().turn_on(flag, FlagTarget::Role(reader)).unwrap();
     Scene {
         gate: gate.acting_as(boss),
         boss,
@@ -49,6 +53,7 @@ fn scene() -> Scene {
         privileged,
         scope,
         inner,
+        flag,
     }
 }
 
@@ -228,6 +233,37 @@ const OPERATIONS: &[Operation] = {
             },
         ),
         (
+            K::FlagDefined,
+            |_| (S::Flag(Flag::from_number(1)), None),
+            |s| {
+                s.gate.flags().define("more").unwrap();
+            },
+        ),
+        (
+            K::FlagUpdated,
+            |s| (S::Flag(s.flag), None),
+            |s| {
+                s.gate.flags().update(s.flag, FlagChange::new().owner("payments")).unwrap();
+            },
+        ),
+        (K::FlagSet, |s| (S::Flag(s.flag), None), |s| s.gate.flags().set(s.flag, FlagState::Off).unwrap()),
+        (
+            K::FlagPercentageSet,
+            |s| (S::Flag(s.flag), None),
+            |s| s.gate.flags().set_percentage(s.flag, 1250).unwrap(),
+        ),
+        (
+            K::FlagRuleSet,
+            |s| (S::Flag(s.flag), Some(S::Scope(s.scope))),
+            |s| s.gate.flags().turn_off(s.flag, FlagTarget::Scope(s.scope)).unwrap(),
+        ),
+        (
+            K::FlagRuleRemoved,
+            |s| (S::Flag(s.flag), Some(S::Role(s.reader))),
+            |s| s.gate.flags().remove_rule(s.flag, FlagTarget::Role(s.reader), ScopeId::ROOT).unwrap(),
+        ),
+        (K::FlagDeleted, |s| (S::Flag(s.flag), None), |s| s.gate.flags().delete(s.flag).unwrap()),
+        (
             K::PermissionDefined,
             |_| (S::Permission(Permission::from_bit(2)), None),
             |s| {
@@ -283,10 +319,11 @@ fn what_is_refused_writes_nothing() {
             privileged: RoleId::from_number(999),
             scope: ScopeId::from_number(999),
             inner: ScopeId::from_number(999),
+            flag: Flag::from_number(999),
             gate: scene.gate.clone(),
         };
         let refused = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(&nobody)));
-        if matches!(kind, AuditKind::PermissionDefined) {
+        if matches!(kind, AuditKind::PermissionDefined | AuditKind::FlagDefined) {
             refused.unwrap(); // defining again is no error, and no change
         } else {
             assert!(refused.is_err(), "{kind}");

@@ -7,6 +7,7 @@
 //! under the writer's lock, which nobody holds across I/O, so that no reader waits for a writer to finish writing down.
 
 mod apply;
+mod flags;
 mod lines;
 mod pages;
 mod part;
@@ -21,6 +22,7 @@ mod time;
 mod users;
 mod write;
 
+pub(crate) use flags::FlagSettings;
 pub(crate) use lines::{SessionHandle, SessionLine, Snapshot};
 pub(crate) use part::{Holding, Part};
 pub(crate) use policy::Policy;
@@ -31,6 +33,7 @@ pub(crate) use users::UserState;
 use crate::error::Result;
 use crate::id::{ScopeId, SessionId, UserId};
 use crate::permission::{Permission, PermissionSet};
+use flags::FlagStates;
 use lines::{Lines, Search, Spot};
 use parking_lot::Mutex;
 use scoped::{Scoped, Turn};
@@ -90,6 +93,7 @@ pub(crate) struct View {
     users: Segmented<UserCell, 4096>,
     sets: Sets,
     scoped: Scoped,
+    flags: FlagStates,
     lines: Lines,
     writer: Mutex<Writer>,
     why_stopped: OnceLock<String>,
@@ -106,6 +110,7 @@ impl View {
             users: Segmented::new(),
             sets: Sets::new(),
             scoped: Scoped::new(),
+            flags: FlagStates::new(),
             lines: Lines::new()?,
             writer: Mutex::new(Writer::new()),
             why_stopped: OnceLock::new(),

@@ -3,44 +3,64 @@
 use super::part::{Holding, Part};
 use super::time::ViewTime;
 use crate::error::{Error, Result};
-use crate::id::RoleId;
+use crate::grant::Effect;
+use crate::id::{Flag, RoleId};
 use crate::permission::{Permission, PermissionSet};
 use crate::role::CHUNK_WORDS;
 use std::collections::{HashMap, HashSet};
 
 const CHUNKS: u32 = Permission::LIMIT / 64 / CHUNK_WORDS as u32;
 
-/// Words of permissions: given, and denied.
+/// Words of permissions: given, and denied. Words of flags, whose bits are none of theirs: turned on, and off.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Bits {
     pub(super) allowed: Vec<u64>,
     pub(super) denied: Vec<u64>,
+    pub(super) on: Vec<u64>,
+    pub(super) off: Vec<u64>,
 }
 
 impl Bits {
     const fn is_empty(&self) -> bool {
-        self.allowed.is_empty() && self.denied.is_empty()
+        self.allowed.is_empty() && self.denied.is_empty() && !self.flagged()
+    }
+
+    /// Whether any flag is turned on or off.
+    pub(super) const fn flagged(&self) -> bool {
+        !self.on.is_empty() || !self.off.is_empty()
     }
 
     fn clear(&mut self) {
-        self.allowed.clear();
-        self.denied.clear();
+        for words in [&mut self.allowed, &mut self.denied, &mut self.on, &mut self.off] {
+            words.clear();
+        }
     }
 
-    /// Takes another one's bits in; where it is assigned as a denial, all that it gives is denied.
+    /// Takes another one's bits in; where it is assigned as a denial, all that it gives is denied, and what it turns on
+    /// is off.
     fn add(&mut self, other: &Self, denies: bool) {
         union(if denies { &mut self.denied } else { &mut self.allowed }, &other.allowed);
         union(&mut self.denied, &other.denied);
+        if other.flagged() {
+            union(if denies { &mut self.off } else { &mut self.on }, &other.on);
+            union(&mut self.off, &other.off);
+        }
     }
 
     fn add_one(&mut self, permission: Permission, denies: bool) {
-        let words = if denies { &mut self.denied } else { &mut self.allowed };
-        if words.len() <= permission.word() {
-            words.resize(permission.word() + 1, 0);
-        }
-        if let Some(word) = words.get_mut(permission.word()) {
-            *word |= permission.mask();
-        }
+        let (words, bit) = match permission.bit().checked_sub(Permission::LIMIT) {
+            None => (
+                if denies { &mut self.denied } else { &mut self.allowed },
+                (permission.word(), permission.mask()),
+            ),
+            Some(flag) if flag < Flag::LIMIT => {
+                let flag = Flag::from_number(flag);
+                (if denies { &mut self.off } else { &mut self.on }, (flag.word(), flag.mask()))
+            }
+            // Damaged data: nothing has this bit.
+            Some(_) => return,
+        };
+        set_bit(words, bit, true);
     }
 }
 
@@ -125,6 +145,32 @@ impl Policy {
         self.mark(place);
         self.drop_if_unused(place);
         Ok(())
+    }
+
+    /// Puts the rule that the role itself has for a flag.
+    pub(super) fn put_flag(&mut self, id: RoleId, flag: Flag, effect: Option<Effect>) -> Result<()> {
+        if flag.get() >= Flag::LIMIT {
+            return Err(Error::limit("flag", format!("{flag} is beyond the last one")));
+        }
+        let place = self.place(id)?;
+        if let Some(node) = self.node_mut(place) {
+            let bit = (flag.word(), flag.mask());
+            set_bit(&mut node.own.on, bit, effect == Some(Effect::Allow));
+            set_bit(&mut node.own.off, bit, effect == Some(Effect::Deny));
+        }
+        self.mark(place);
+        self.drop_if_unused(place);
+        Ok(())
+    }
+
+    /// The flags that a role turns on, and those that it turns off, with what it inherits.
+    pub(super) fn flags_of_role(&mut self, role: RoleId) -> [Vec<Flag>; 2] {
+        let mut bits = Bits::default();
+        self.add_role(role, false, &mut bits);
+        [bits.on, bits.off].map(|words| {
+            let set = PermissionSet::from_words(words);
+            set.iter().map(|bit| Flag::from_number(bit.bit())).collect()
+        })
     }
 
     /// Makes a permission count, or no longer count.
@@ -217,7 +263,7 @@ impl Policy {
     pub(super) fn of_role(&mut self, role: RoleId) -> [PermissionSet; 2] {
         let mut bits = Bits::default();
         self.add_role(role, false, &mut bits);
-        let Bits { mut allowed, mut denied } = bits;
+        let Bits { mut allowed, mut denied, .. } = bits;
         for words in [&mut allowed, &mut denied] {
             words.truncate(self.defined.len());
             for (word, defined) in words.iter_mut().zip(&self.defined) {
@@ -242,7 +288,9 @@ impl Policy {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        let of = |bits: &Bits| bits.allowed.capacity() + bits.denied.capacity();
+        let of = |bits: &Bits| {
+            [&bits.allowed, &bits.denied, &bits.on, &bits.off].map(Vec::capacity).iter().sum::<usize>()
+        };
         let words = |node: &Node| of(&node.own) + of(&node.effective);
         let edges = |node: &Node| node.parents.capacity() + node.seniors.capacity();
         let lists: usize = self.nodes.iter().map(|node| 8 * words(node) + 4 * edges(node)).sum();
@@ -315,8 +363,9 @@ impl Policy {
                 node.parents = parents;
             }
         }
-        bits.allowed.shrink_to_fit();
-        bits.denied.shrink_to_fit();
+        for words in [&mut bits.allowed, &mut bits.denied, &mut bits.on, &mut bits.off] {
+            words.shrink_to_fit();
+        }
         if let Some(node) = self.node_mut(place) {
             node.effective = bits;
             node.clean = true;
@@ -387,6 +436,19 @@ impl Policy {
 
     fn node_mut(&mut self, place: u32) -> Option<&mut Node> {
         self.nodes.get_mut(place as usize)
+    }
+}
+
+/// Sets a bit or clears it; there is no empty word at the end.
+fn set_bit(words: &mut Vec<u64>, (index, mask): (usize, u64), set: bool) {
+    if set && words.len() <= index {
+        words.resize(index + 1, 0);
+    }
+    if let Some(word) = words.get_mut(index) {
+        *word = if set { *word | mask } else { *word & !mask };
+    }
+    while words.last() == Some(&0) {
+        words.pop();
     }
 }
 

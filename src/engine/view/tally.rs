@@ -21,12 +21,15 @@ impl View {
         version: u64,
         now: ViewTime,
     ) -> Option<bool> {
-        if !matches!(ask, Ask::At(..) | Ask::AllAt(..)) {
+        if !matches!(ask, Ask::At(..) | Ask::AllAt(..) | Ask::Flag(..)) {
             return self.sets.holds(set, ask, version, now);
         }
         // No set has this version, but here it may be that no set is asked.
         if version == STOPPED_VERSION {
             return None;
+        }
+        if let Ask::Flag(flag, scope) = ask {
+            return self.flag_holds(user, set, (*flag, *scope), version, now);
         }
         step(Step::CellRead);
         let turn = self.counters.turn.read()?;
@@ -38,7 +41,7 @@ impl View {
                 let mut held = wanted.iter().map(|one| self.tally(user, set, one, *scope, version, now));
                 held.try_fold(true, |all, one| Some(all && one?))?
             }
-            Ask::Held | Ask::One(_) | Ask::All(_) => false,
+            Ask::Held | Ask::One(_) | Ask::All(_) | Ask::Flag(..) => false,
         };
         // Every vote is of that policy version. It was read before the turn: tree and policy are of one moment if the
         // policy is still the same.
@@ -92,7 +95,7 @@ impl View {
         now: ViewTime,
     ) {
         writer.refresh(&self.sets, set, version, now);
-        let (Ask::At(_, scope) | Ask::AllAt(_, scope)) = ask else { return };
+        let (Ask::At(_, scope) | Ask::AllAt(_, scope) | Ask::Flag(_, scope)) = ask else { return };
         let (table, mut level) = (self.scoped.table(), scope.get());
         for _ in 0..MAX_DEPTH {
             if level == 0 {
@@ -101,6 +104,9 @@ impl View {
             match table.get(user, level) {
                 0 => {}
                 set => writer.refresh(&self.sets, set, version, now),
+            }
+            if let Ask::Flag(..) = ask {
+                writer.refresh(&self.sets, self.flags.everybody(level), version, now);
             }
             level = self.scoped.parent(level).unwrap_or(0);
         }

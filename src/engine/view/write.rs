@@ -21,7 +21,7 @@ const SEEN_SPAN: u32 = 256;
 #[derive(Debug)]
 pub(super) struct Writer {
     pub(super) policy: Policy,
-    interner: Interner,
+    pub(super) interner: Interner,
     pages: Pages,
     books: Books,
     users: u64,
@@ -334,7 +334,7 @@ impl View {
     }
 
     /// Makes every set be worked out again when it is next asked, after the policy was changed.
-    fn end_version(&self) {
+    pub(super) fn end_version(&self) {
         let version = self.counters.version.load(Ordering::Relaxed);
         if version != STOPPED_VERSION {
             self.counters.version.store(version + 1, Ordering::Release);
