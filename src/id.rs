@@ -123,6 +123,12 @@ id!(
     "session"
 );
 id!(
+    /// Names a feature flag; never reused, so a value kept over a restart still means the same flag.
+    Flag,
+    u32,
+    "flag"
+);
+id!(
     /// Names a contact detail of one user; never reused within that user.
     ContactId,
     u32,
@@ -187,7 +193,8 @@ fixed!(
     ScopeId = 4,
     Permission = 4,
     SessionId = 8,
-    SeparationId = 4
+    SeparationId = 4,
+    Flag = 4
 );
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ mod crypto;
 mod delegation;
 mod engine;
 mod error;
+mod flag;
 mod grant;
 mod id;
 mod permission;
@@ -36,13 +37,15 @@ pub use clock::{Clock, SystemClock, Timestamp};
 pub use crypto::{PasswordCost, Token};
 pub use delegation::{Ability, Delegation, RoleRange};
 pub use engine::{
-    Access, Audit, AuditHead, Builder, Credentials, Cursor, Decision, Delegations, Explanation, Finding,
-    Impact, Link, Login, Maintenance, Page, PageRequest, Permissions, Portcullis, Principal, Review, Roles,
-    Scopes, SeparationOfDuty, Sessions, Standing, Statistics, UnusedRole, Users, Verification, WhatIf,
+    Access, AppliedRule, Audit, AuditHead, Builder, Credentials, Cursor, Decision, Delegations, Explanation,
+    Finding, FlagExplanation, FlagStep, Flags, Impact, Link, Login, Maintenance, Page, PageRequest,
+    Permissions, Portcullis, Principal, Review, Roles, Scopes, SeparationOfDuty, Sessions, Standing,
+    Statistics, UnusedRole, Users, Verification, WhatIf,
 };
 pub use error::{Denial, Error, ErrorKind, Result};
+pub use flag::{FlagChange, FlagInfo, FlagRule, FlagState, FlagTarget, NewFlag};
 pub use grant::{Effect, Grant};
-pub use id::{ContactId, DelegationId, RoleId, ScopeId, SeparationId, SessionId, Stamp, UserId};
+pub use id::{ContactId, DelegationId, Flag, RoleId, ScopeId, SeparationId, SessionId, Stamp, UserId};
 pub use permission::{Permission, PermissionSet};
 pub use role::{Role, RoleChange};
 pub use scope::Scope;

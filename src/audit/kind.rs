@@ -100,6 +100,20 @@ kinds! {
     52 ScopeMoved "scope_moved",
     /// A scope was deleted.
     53 ScopeDeleted "scope_deleted",
+    /// A feature flag was defined.
+    60 FlagDefined "flag_defined",
+    /// A feature flag's name, description, owner or default changed.
+    61 FlagUpdated "flag_updated",
+    /// A feature flag was set off, on or targeted.
+    62 FlagSet "flag_set",
+    /// A feature flag holds for another share of the users.
+    63 FlagPercentageSet "flag_percentage_set",
+    /// A rule turns a feature flag on or off for a role, a user or a scope.
+    64 FlagRuleSet "flag_rule_set",
+    /// A rule of a feature flag was removed.
+    65 FlagRuleRemoved "flag_rule_removed",
+    /// A feature flag was deleted.
+    66 FlagDeleted "flag_deleted",
     /// Roles are kept apart.
     70 SeparationCreated "separation_created",
     /// A set of roles that are kept apart changed: a role more or less, or another number.

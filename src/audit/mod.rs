@@ -9,7 +9,7 @@ pub(crate) use record::{
 };
 
 use crate::clock::Timestamp;
-use crate::id::{Key, RoleId, ScopeId, SeparationId, SessionId, UserId};
+use crate::id::{Flag, Key, RoleId, ScopeId, SeparationId, SessionId, UserId};
 use crate::permission::Permission;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -67,6 +67,8 @@ pub enum Subject {
     Scope(ScopeId),
     /// A set of roles that are kept apart.
     Separation(SeparationId),
+    /// A feature flag.
+    Flag(Flag),
 }
 
 /// How it ended.
@@ -101,6 +103,7 @@ tagged_key!(Subject:
     3 = Self::Session(id) => id.get(),
     4 = Self::Scope(id) => u64::from(id.get()),
     5 = Self::Separation(id) => u64::from(id.get()),
+    8 = Self::Flag(flag) => u64::from(flag.get()),
 );
 
 impl fmt::Display for Actor {
@@ -122,6 +125,7 @@ impl fmt::Display for Subject {
             Self::Session(id) => id.fmt(f),
             Self::Scope(id) => id.fmt(f),
             Self::Separation(id) => id.fmt(f),
+            Self::Flag(flag) => flag.fmt(f),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Records of the engine's own: numbers to hand out, and work that a crash must not forget.
 
-use crate::id::{RoleId, ScopeId, UserId};
+use crate::id::{Flag, RoleId, ScopeId, UserId};
 use crate::permission::Permission;
 use crate::store::{Index, Record, Table};
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,7 @@ pub(crate) enum Sequence {
     Permission,
     Scope,
     Separation,
+    Flag,
 }
 
 /// The first number that nobody has reserved yet. It only rises, also when what had a number is deleted.
@@ -53,6 +54,8 @@ pub(crate) enum Leftover {
     Sessions(UserId),
     /// All that lies in a deleted scope or was assigned there, and the roles of a deleted tenant.
     Scope(ScopeId),
+    /// The rules of a deleted flag.
+    Flag(Flag),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +77,7 @@ impl Record for LeftoverRecord {
             Leftover::Permission(permission) => (2, u64::from(permission.bit())),
             Leftover::Sessions(id) => (3, id.get()),
             Leftover::Scope(id) => (4, u64::from(id.get())),
+            Leftover::Flag(flag) => (8, u64::from(flag.get())),
         };
         (what, self.mark)
     }

@@ -10,6 +10,7 @@ mod bookkeeping;
 mod builder;
 mod delegations;
 mod duty;
+mod flags;
 mod guard;
 mod hierarchy;
 mod ids;
@@ -37,6 +38,7 @@ pub use access::Access;
 pub use audit::{Audit, AuditHead};
 pub use builder::Builder;
 pub use delegations::Delegations;
+pub use flags::{AppliedRule, FlagExplanation, FlagStep, Flags};
 pub use login::{Credentials, Login};
 pub use page::{Cursor, Page, PageRequest};
 pub use permissions::Permissions;
@@ -82,6 +84,7 @@ const TABLES: &[&[Table]] = &[
     crate::delegation::TABLES,
     crate::scope::TABLES,
     crate::separation::TABLES,
+    crate::flag::TABLES,
     crate::session::TABLES,
     crate::audit::TABLES,
     bookkeeping::TABLES,
@@ -165,6 +168,12 @@ impl Portcullis {
         Access { gate: self }
     }
 
+    /// Feature flags.
+    #[must_use]
+    pub fn flags(&self) -> Flags<'_> {
+        Flags { gate: self }
+    }
+
     /// Who can, what can, where, why, and what if.
     #[must_use]
     pub fn review(&self) -> Review<'_> {
@@ -230,6 +239,7 @@ impl Portcullis {
     #[must_use]
     pub fn statistics(&self) -> Statistics {
         let stats = self.engine.view.stats();
+        let (flags, flag_bytes) = self.engine.view.flag_stats();
         Statistics {
             users: stats.users,
             sessions: stats.sessions,
@@ -240,6 +250,8 @@ impl Portcullis {
             user_bytes: stats.user_bytes + stats.set_bytes,
             session_bytes: stats.session_bytes,
             role_bytes: stats.policy_bytes,
+            flags,
+            flag_bytes,
         }
     }
 
@@ -276,6 +288,10 @@ pub struct Statistics {
     pub scopes: u64,
     /// Bytes for scopes and what is held at them.
     pub scope_bytes: usize,
+    /// Feature flags.
+    pub flags: u64,
+    /// Bytes for flags; what their rules turn on and off is among the users', roles' and scopes' bytes.
+    pub flag_bytes: usize,
 }
 
 /// Everything that handles share.

@@ -5,7 +5,7 @@ use super::view::{Answer, SessionHandle, ViewTime};
 use super::{Engine, Portcullis};
 use crate::crypto::{Digest, Presented};
 use crate::error::{Denial, Error, Result};
-use crate::id::{ScopeId, SessionId, UserId};
+use crate::id::{Flag, ScopeId, SessionId, UserId};
 use crate::permission::{Permission, PermissionSet};
 use std::fmt;
 
@@ -88,6 +88,23 @@ impl Principal<'_> {
         engine.view.session_has_all_at(self.session, permissions, scope, engine.seconds()) == Answer::Allow
     }
 
+    /// Whether a feature flag is on for the principal now, without a scope. False too for a flag that does not exist,
+    /// once the session has ended, or the database has stopped. [`Flags`](crate::Flags) has the order of decision.
+    #[must_use]
+    #[inline]
+    pub fn is_enabled(&self, flag: Flag) -> bool {
+        self.is_enabled_at(flag, ScopeId::ROOT)
+    }
+
+    /// As [`is_enabled`](Self::is_enabled), at a scope: with what holds there, above it, and everywhere. False for a
+    /// scope that does not exist.
+    #[must_use]
+    #[inline]
+    pub fn is_enabled_at(&self, flag: Flag, scope: ScopeId) -> bool {
+        let engine = self.gate.engine();
+        engine.view.flag_of_session(flag, self.session, scope, engine.seconds()) == Answer::Allow
+    }
+
     /// As [`can_at`](Self::can_at), telling a refusal from an outage.
     ///
     /// # Errors
@@ -164,6 +181,27 @@ impl Portcullis {
     pub fn check_at(&self, user: UserId, permission: Permission, scope: ScopeId) -> Result<Decision> {
         let engine = self.engine();
         engine.decide(engine.view.check_user_at(user, permission, scope, engine.seconds()))
+    }
+
+    /// Whether a feature flag is on for a user now, without a scope. False too for a flag or a user that does not exist,
+    /// and for whoever may not log in. [`Flags`](crate::Flags) has the order of decision.
+    ///
+    /// # Errors
+    /// `Stopped` after a storage failure.
+    #[inline]
+    pub fn is_enabled(&self, flag: Flag, user: UserId) -> Result<bool> {
+        self.is_enabled_at(flag, user, ScopeId::ROOT)
+    }
+
+    /// As [`is_enabled`](Self::is_enabled), at a scope: with what holds there, above it, and everywhere. False for a
+    /// scope that does not exist.
+    ///
+    /// # Errors
+    /// `Stopped` after a storage failure.
+    #[inline]
+    pub fn is_enabled_at(&self, flag: Flag, user: UserId, scope: ScopeId) -> Result<bool> {
+        let engine = self.engine();
+        Ok(engine.decide(engine.view.flag_of_user(flag, user, scope, engine.seconds()))?.is_allowed())
     }
 
     /// As [`check`](Self::check), for several permissions at one moment.

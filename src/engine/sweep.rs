@@ -9,7 +9,8 @@ use crate::audit::{Actor, AuditKind};
 use crate::credential::CredentialRecord;
 use crate::delegation::{DELEGATION_BY_ROLE, DelegationRecord};
 use crate::error::{Error, Result};
-use crate::id::{Key, RoleId, ScopeId, UserId};
+use crate::flag::{FLAG_RULE_BY_END, FLAG_RULE_BY_TARGET, FlagRuleRecord, FlagTarget};
+use crate::id::{Flag, Key, RoleId, ScopeId, UserId};
 use crate::permission::Permission;
 use crate::role::{self, DenyChunk, GrantChunk, ROLE_BY_NAME, ROLE_BY_PARENT, RoleRecord};
 use crate::scope::{SCOPE_BY_NAME, ScopeRecord};
@@ -31,9 +32,9 @@ pub struct Maintenance {
     pub expired_sessions: usize,
     /// Sessions whose last-seen time was written back.
     pub seen_written: usize,
-    /// Assignments and direct grants past their end that were removed.
+    /// Assignments, direct grants and flag rules past their end that were removed.
     pub ended_grants: usize,
-    /// Rows of deleted users, roles, scopes, permissions and ended sessions that were removed.
+    /// Rows of deleted users, roles, scopes, permissions, flags and ended sessions that were removed.
     pub leftovers: usize,
     /// Whether there is more to do: call again.
     pub more: bool,
@@ -114,6 +115,7 @@ impl Engine {
                 Leftover::Sessions(user) => self.ended_sessions(user)?,
                 Leftover::Permission(permission) => self.rows_of_permission(permission)?,
                 Leftover::Scope(scope) => self.rows_of_scope(scope)?,
+                Leftover::Flag(flag) => self.rules_of_flag(flag)?,
             };
             if batch.operations() == 0 {
                 return Ok((rows, true));
@@ -142,7 +144,7 @@ impl Engine {
         for grant in self.slice::<AccessRecord>(AccessRecord::TABLE, &prefix, BATCH)? {
             batch.remove(&grant);
         }
-        if batch.operations() > 0 {
+        if batch.operations() > 0 || self.stage_rules_off(&mut batch, FlagTarget::User(user))? {
             return Ok(batch);
         }
         for contact in self.slice::<ContactRecord>(ContactRecord::TABLE, &prefix, BATCH)? {
@@ -163,7 +165,7 @@ impl Engine {
         for assignment in self.slice::<AssignmentRecord>(ASSIGNMENT_BY_ROLE, &prefix, BATCH)? {
             batch.remove(&assignment);
         }
-        if batch.operations() > 0 {
+        if batch.operations() > 0 || self.stage_rules_off(&mut batch, FlagTarget::Role(role))? {
             return Ok(batch);
         }
         for delegation in self.slice::<DelegationRecord>(DELEGATION_BY_ROLE, &prefix, BATCH)? {
@@ -225,7 +227,7 @@ impl Engine {
         for grant in self.slice::<AccessRecord>(ACCESS_BY_SCOPE, &prefix, BATCH / 2)? {
             batch.remove(&grant);
         }
-        if batch.operations() > 0 {
+        if batch.operations() > 0 || self.stage_rules_off(&mut batch, FlagTarget::Scope(scope))? {
             return Ok(batch);
         }
         for child in self.slice::<ScopeRecord>(SCOPE_BY_NAME, &prefix, BATCH / 2)? {
@@ -243,12 +245,31 @@ impl Engine {
         Ok(batch)
     }
 
-    /// Removes assignments and direct grants whose end has come, with one audit record a batch.
+    /// Stages some of the flag rules for a deleted target away; true if there are any.
+    fn stage_rules_off(&self, batch: &mut Batch, target: FlagTarget) -> Result<bool> {
+        for rule in self.slice::<FlagRuleRecord>(FLAG_RULE_BY_TARGET, &target.key().bytes(), BATCH / 2)? {
+            batch.remove(&rule);
+        }
+        Ok(batch.operations() > 0)
+    }
+
+    /// Some of the rules of a deleted flag.
+    fn rules_of_flag(&self, flag: Flag) -> Result<Batch> {
+        let mut batch = Batch::new();
+        for rule in self.slice::<FlagRuleRecord>(FlagRuleRecord::TABLE, &flag.bytes(), BATCH / 2)? {
+            batch.remove(&rule);
+        }
+        Ok(batch)
+    }
+
+    /// Removes assignments, direct grants and flag rules whose end has come, with one audit record a batch.
     fn sweep_ended(&self, budget: usize) -> Result<usize> {
         let mut removed = 0;
         while removed < budget {
             let (count, _) = self.write(Actor::System, |plan| {
-                let scan = Scan { limit: (BATCH / 2).min(budget - removed), ..Scan::default() };
+                // Five operations each at most.
+                let scan = Scan { limit: (BATCH / 3).min(budget - removed), ..Scan::default() };
+                let (rules, _) = store::page_by::<FlagRuleRecord>(plan.store, FLAG_RULE_BY_END, &scan)?;
                 let (roles, _) = store::page_by::<AssignmentRecord>(plan.store, ASSIGNMENT_BY_END, &scan)?;
                 let (grants, _) = store::page_by::<AccessRecord>(plan.store, ACCESS_BY_END, &scan)?;
                 let mut count = 0;
@@ -258,6 +279,10 @@ impl Engine {
                 }
                 for grant in grants.iter().take_while(|grant| grant.record.terms.has_ended(plan.now)) {
                     plan.batch.remove(grant);
+                    count += 1;
+                }
+                for rule in rules.iter().take_while(|rule| rule.record.terms.has_ended(plan.now)) {
+                    plan.batch.remove(rule);
                     count += 1;
                 }
                 if count > 0 {

@@ -10,7 +10,9 @@ use crate::catalog::PermissionRecord;
 use crate::credential::CredentialRecord;
 use crate::delegation::{DelegationRecord, DelegationsRecord};
 use crate::error::Result;
-use crate::id::{Key, ScopeId, UserId};
+use crate::flag::{FlagRecord, FlagRuleRecord, FlagTarget};
+use crate::grant::Effect;
+use crate::id::{Flag, Key, ScopeId, UserId};
 use crate::permission::PermissionSet;
 use crate::role::{self, DenyChunk, GrantChunk, HierarchyRecord, RoleRecord};
 use crate::scope::{ScopeRecord, ScopeTreeRecord};
@@ -57,8 +59,8 @@ impl Verification {
 
 impl Portcullis {
     /// Checks the database: that every record decodes and stands under its own key, that index rows and records
-    /// agree in both directions, that separated duties are, that the audit log has no gap and its chain ends in the head, and that the read
-    /// model says of every role, user and session what the records say.
+    /// agree in both directions, that separated duties are, that the audit log has no gap and its chain ends in the head,
+    /// and that the read model says of every role, flag, user and session what the records say.
     ///
     /// It reads everything, so it takes seconds on a large database. Changes by others while it runs can show as
     /// problems that are none: run it on a quiet database, or again.
@@ -85,6 +87,8 @@ impl Portcullis {
         engine.verify_table::<AssignmentRecord>(&mut found)?;
         engine.verify_table::<DelegationRecord>(&mut found)?;
         engine.verify_table::<DelegationsRecord>(&mut found)?;
+        engine.verify_table::<FlagRecord>(&mut found)?;
+        engine.verify_table::<FlagRuleRecord>(&mut found)?;
         engine.verify_table::<SessionRecord>(&mut found)?;
         engine.verify_table::<SequenceRecord>(&mut found)?;
         engine.verify_table::<LeftoverRecord>(&mut found)?;
@@ -93,6 +97,7 @@ impl Portcullis {
         if found.is_sound() {
             engine.verify_policy(&mut found)?;
             engine.verify_separation(&mut found)?;
+            engine.verify_flags(&mut found)?;
             engine.verify_view(&mut found)?;
         }
         Ok(found)
@@ -240,6 +245,71 @@ impl Engine {
         Ok(())
     }
 
+    /// The states of flags, and their rules for roles and scopes; those for users are among what users hold.
+    fn verify_flags(&self, found: &mut Verification) -> Result<()> {
+        let mut flags = 0;
+        self.each::<FlagRecord>(|flag| {
+            flags += 1;
+            if !self.view.agrees_on_flag(&flag.record) {
+                found.problem(format_args!("view: {} is not as its record says", flag.record.flag));
+            }
+            Ok(())
+        })?;
+        let known = self.view.flag_stats().0;
+        if known != flags {
+            found.problem(format_args!("view: {known} flags where {flags} are due"));
+        }
+        let mut parents = BTreeMap::new();
+        self.each::<RoleRecord>(|role| {
+            parents.insert(role.record.id, role.record.parents.clone());
+            Ok(())
+        })?;
+        let (mut own, mut everybody) = (BTreeMap::new(), BTreeMap::<ScopeId, Vec<Part>>::new());
+        self.each::<FlagRuleRecord>(|row| {
+            let FlagRuleRecord { flag, target, terms, .. } = &row.record;
+            match target {
+                FlagTarget::Role(role) => {
+                    let rules: &mut [BTreeSet<Flag>; 2] = own.entry(*role).or_default();
+                    let [on, off] = rules;
+                    if terms.effect == Effect::Deny { off } else { on }.insert(*flag);
+                }
+                FlagTarget::Scope(scope) => {
+                    let part = Part::new(Holding::Permission(flag.bit()), terms);
+                    everybody.entry(*scope).or_default().push(part);
+                }
+                FlagTarget::User(_) => {}
+            }
+            Ok(())
+        })?;
+        for role in parents.keys() {
+            let (mut due, mut reached, mut open) =
+                ([BTreeSet::new(), BTreeSet::new()], BTreeSet::from([*role]), vec![*role]);
+            while let Some(next) = open.pop() {
+                // A role that is gone leads nowhere, and its rules are those of nobody.
+                let Some(below) = parents.get(&next) else { continue };
+                open.extend(below.iter().filter(|parent| reached.insert(**parent)));
+                for (due, rules) in due.iter_mut().zip(own.get(&next).into_iter().flatten()) {
+                    due.extend(rules);
+                }
+            }
+            if self.view.flags_of_role(*role).map(BTreeSet::from_iter) != due {
+                found.problem(format_args!(
+                    "view: {role} does not turn the flags on and off that its rules say"
+                ));
+            }
+        }
+        self.each::<ScopeRecord>(|scope| {
+            everybody.entry(scope.record.id).or_default();
+            Ok(())
+        })?;
+        for (scope, parts) in &everybody {
+            if self.view.parts_of_everybody(*scope) != *parts {
+                found.problem(format_args!("view: what everybody has at {scope} is not as the records say"));
+            }
+        }
+        Ok(())
+    }
+
     /// The read model against the records: users, the roles each holds, sessions. Sweeping leaves rows behind for a
     /// moment that belong to nobody; those have no effect and are not compared.
     fn verify_view(&self, found: &mut Verification) -> Result<()> {
@@ -253,6 +323,15 @@ impl Engine {
             let AccessRecord { user, permission, terms, .. } = &row.record;
             let part = Part::new(Holding::Permission(*permission), terms);
             held.entry((*user, terms.scope)).or_default().push(part);
+            Ok(())
+        })?;
+        // After the permissions, as their bits are.
+        self.each::<FlagRuleRecord>(|row| {
+            let FlagRuleRecord { flag, target, terms, .. } = &row.record;
+            if let FlagTarget::User(user) = target {
+                let part = Part::new(Holding::Permission(flag.bit()), terms);
+                held.entry((*user, terms.scope)).or_default().push(part);
+            }
             Ok(())
         })?;
         for ((user, scope), parts) in &held {
@@ -348,6 +427,8 @@ pub(crate) fn decode_as_every_record(bytes: &[u8]) -> usize {
         + taken::<AssignmentRecord>(bytes)
         + taken::<DelegationRecord>(bytes)
         + taken::<DelegationsRecord>(bytes)
+        + taken::<FlagRecord>(bytes)
+        + taken::<FlagRuleRecord>(bytes)
         + taken::<SessionRecord>(bytes)
         + taken::<SequenceRecord>(bytes)
         + taken::<LeftoverRecord>(bytes)

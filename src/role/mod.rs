@@ -4,8 +4,8 @@ mod ops;
 mod record;
 
 pub(crate) use ops::{
-    New, bits_of, check_room, closure, expect_hierarchy, heirs, is_limited, is_privileged, present,
-    read_role, stage_bits, stage_change, stage_create, stage_delete, stage_drop_bit, stage_drop_parent,
+    New, bits_of, check_room, expect_hierarchy, heirs, is_limited, is_privileged, present, read_role,
+    stage_bits, stage_change, stage_create, stage_delete, stage_drop_bit, stage_drop_parent,
     stage_hierarchy_edit, stage_limit, stage_new_parent, stage_parent, with_juniors,
 };
 pub(crate) use record::{

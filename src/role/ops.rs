@@ -251,7 +251,7 @@ pub(crate) fn present(store: &dyn Store, roles: &[RoleId]) -> Result<Vec<RoleId>
 }
 
 /// The roles and all that they inherit from, as they stand. Expect the hierarchy before, if the answer is relied on.
-pub(crate) fn closure(store: &dyn Store, roles: impl IntoIterator<Item = RoleId>) -> Result<Vec<RoleRecord>> {
+fn closure(store: &dyn Store, roles: impl IntoIterator<Item = RoleId>) -> Result<Vec<RoleRecord>> {
     let mut open: Vec<RoleId> = roles.into_iter().collect();
     let (mut reached, mut found) = (open.iter().copied().collect::<BTreeSet<_>>(), Vec::new());
     while let Some(next) = open.pop() {

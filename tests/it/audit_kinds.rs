@@ -2,9 +2,9 @@
 
 use crate::support::{OTHER, PASSWORD, backwards, log_in, sound, user, world};
 use portcullis::{
-    Ability, Actor, AuditKind, Client, Credentials, DelegationId, Grant, NewContact, NewUser, Outcome,
-    Permission, Portcullis, RoleChange, RoleId, RoleRange, ScopeId, SeparationId, SeparationKind, SessionId,
-    Status, Subject, Timestamp, UserChange, UserId,
+    Ability, Actor, AuditKind, Client, Credentials, DelegationId, Flag, FlagChange, FlagState, FlagTarget,
+    Grant, NewContact, NewUser, Outcome, Permission, Portcullis, RoleChange, RoleId, RoleRange, ScopeId,
+    SeparationId, SeparationKind, SessionId, Status, Subject, Timestamp, UserChange, UserId,
 };
 use std::collections::BTreeSet;
 
@@ -25,6 +25,7 @@ pub(crate) struct Scene {
     pub(crate) scope: ScopeId,
     pub(crate) inner: ScopeId,
     pub(crate) delegation: DelegationId,
+    pub(crate) flag: Flag,
 }
 
 pub(crate) fn scene() -> Scene {
@@ -47,6 +48,8 @@ pub(crate) fn scene() -> Scene {
     let [scope, inner] = ["acme/a", "acme/b"].map(|path| gate.scopes().ensure(path).unwrap());
     let delegation =
         gate.delegations().create(privileged, RoleRange::Below(writer), [Ability::Assign]).unwrap();
+    let flag = gate.flags().define("checkout").unwrap();
+    gate.flags().turn_on(flag, FlagTarget::Role(reader)).unwrap();
     Scene {
         gate: gate.acting_as(boss),
         boss,
@@ -62,6 +65,7 @@ pub(crate) fn scene() -> Scene {
         scope,
         inner,
         delegation,
+        flag,
     }
 }
 
@@ -307,6 +311,37 @@ pub(crate) const OPERATIONS: &[Operation] = {
             |s| s.gate.separation().delete(s.apart).unwrap(),
         ),
         (
+            K::FlagDefined,
+            |_| (S::Flag(Flag::from_number(1)), None),
+            |s| {
+                s.gate.flags().define("more").unwrap();
+            },
+        ),
+        (
+            K::FlagUpdated,
+            |s| (S::Flag(s.flag), None),
+            |s| {
+                s.gate.flags().update(s.flag, FlagChange::new().owner("payments")).unwrap();
+            },
+        ),
+        (K::FlagSet, |s| (S::Flag(s.flag), None), |s| s.gate.flags().set(s.flag, FlagState::Off).unwrap()),
+        (
+            K::FlagPercentageSet,
+            |s| (S::Flag(s.flag), None),
+            |s| s.gate.flags().set_percentage(s.flag, 1250).unwrap(),
+        ),
+        (
+            K::FlagRuleSet,
+            |s| (S::Flag(s.flag), Some(S::Scope(s.scope))),
+            |s| s.gate.flags().turn_off(s.flag, FlagTarget::Scope(s.scope)).unwrap(),
+        ),
+        (
+            K::FlagRuleRemoved,
+            |s| (S::Flag(s.flag), Some(S::Role(s.reader))),
+            |s| s.gate.flags().remove_rule(s.flag, FlagTarget::Role(s.reader), ScopeId::ROOT).unwrap(),
+        ),
+        (K::FlagDeleted, |s| (S::Flag(s.flag), None), |s| s.gate.flags().delete(s.flag).unwrap()),
+        (
             K::PermissionDefined,
             |_| (S::Permission(Permission::from_bit(2)), None),
             |s| {
@@ -368,10 +403,11 @@ fn what_is_refused_writes_nothing() {
             scope: ScopeId::from_number(999),
             inner: ScopeId::from_number(999),
             delegation: DelegationId::from_number(999),
+            flag: Flag::from_number(999),
             gate: scene.gate.clone(),
         };
         let refused = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(&nobody)));
-        if matches!(kind, AuditKind::PermissionDefined) {
+        if matches!(kind, AuditKind::PermissionDefined | AuditKind::FlagDefined) {
             refused.unwrap(); // defining again is no error, and no change
         } else {
             assert!(refused.is_err(), "{kind}");

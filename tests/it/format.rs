@@ -5,8 +5,9 @@ use crate::support::{Disk, OTHER, PASSWORD, log_in, refused, sound, world};
 use data_encoding::HEXLOWER;
 use portcullis::testing::{StoredRow, dump};
 use portcullis::{
-    Ability, Client, ContactId, ContactKind, Credentials, ErrorKind, Grant, NewContact, NewUser, Portcullis,
-    RoleChange, RoleRange, SeparationKind, Status, Timestamp, UserId,
+    Ability, Client, ContactId, ContactKind, Credentials, ErrorKind, FlagState, FlagTarget, Grant,
+    NewContact, NewFlag, NewUser, Portcullis, RoleChange, RoleRange, SeparationKind, Status, Timestamp,
+    UserId,
 };
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -73,6 +74,18 @@ fn fill(gate: &Portcullis) {
     gate.separation().create(SeparationKind::Dynamic, "at once", [reader, writer, other], 3).unwrap();
     let who = Credentials::password("ada", PASSWORD);
     gate.login_with_roles(&who, &Client::new(), [reader]).unwrap();
+    let flags = gate.flags();
+    let new = NewFlag::new("checkout:new").description("the new one").owner("payments").on_by_default(true);
+    let targeted = flags.define(new).unwrap();
+    flags.set_percentage(targeted, 1250).unwrap();
+    for (name, state) in [("on", FlagState::On), ("off", FlagState::Off)] {
+        let flag = flags.define(name).unwrap();
+        flags.set(flag, state).unwrap();
+    }
+    flags.turn_on(targeted, FlagTarget::Role(writer)).unwrap();
+    flags.turn_off(targeted, FlagTarget::Scope(tenant)).unwrap();
+    let terms = Grant::new().at(doc).until(at).because("trial");
+    gate.acting_as(ada).flags().set_rule(targeted, FlagTarget::User(ada), &terms).unwrap();
 }
 
 /// A database in which sweeping could not finish: the marker of what is left.
@@ -109,7 +122,7 @@ fn the_bytes_of_every_record_are_what_they_were() {
     let mut rows = dump(&world.gate).unwrap();
     rows.push(leftover());
     let tables: BTreeSet<&str> = rows.iter().map(|row| row.table).collect();
-    assert_eq!(tables.len(), 45, "every table is in the snapshot: {tables:?}");
+    assert_eq!(tables.len(), 50, "every table is in the snapshot: {tables:?}");
     let (now, due) = (text(&rows), include_str!("format.snapshot.txt"));
     if now != due {
         let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("format.snapshot.txt");

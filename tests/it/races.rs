@@ -37,6 +37,15 @@ fn scene() -> Scene {
 
 /// Changes the answer to and fro while two threads ask.
 fn race(scene: &Scene, rounds: u64, change: impl Fn(bool) + Sync, ask: impl Fn() -> bool + Sync) {
+    race_on(&scene.world.gate, rounds, change, ask);
+}
+
+pub(crate) fn race_on(
+    gate: &Portcullis,
+    rounds: u64,
+    change: impl Fn(bool) + Sync,
+    ask: impl Fn() -> bool + Sync,
+) {
     let (state, done) = (AtomicU64::new(1), AtomicBool::new(false));
     std::thread::scope(|scope| {
         let asking: Vec<_> = (0..2)
@@ -66,7 +75,7 @@ fn race(scene: &Scene, rounds: u64, change: impl Fn(bool) + Sync, ask: impl Fn()
         }
         done.store(true, Ordering::SeqCst);
     });
-    sound(&scene.world.gate);
+    sound(gate);
 }
 
 fn of_user(scene: &Scene) -> impl Fn() -> bool + Sync {

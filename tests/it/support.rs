@@ -139,6 +139,9 @@ pub(crate) fn everything(gate: &Portcullis) -> Vec<String> {
         found.push(format!("{:?}", all(|page| gate.roles().holders(role.id, page))));
     }
     found.push(format!("{:?}", all(|page| gate.permissions().list(page))));
+    for flag in all(|page| gate.flags().list(page)) {
+        found.push(format!("{flag:?} {:?}", all(|page| gate.flags().rules(flag.flag, page))));
+    }
     found.push(format!("{:?}", all(|page| gate.sessions().by_expiry(page))));
     found
 }

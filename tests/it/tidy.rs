@@ -25,6 +25,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("delegation", 4),
     ("scope", 4),
     ("separation", 4),
+    ("flag", 4),
     ("engine", 5),
     ("lib", 6),
     ("testing", 6),
@@ -185,7 +186,7 @@ fn the_check_sees_a_planted_fault() {
         ),
         ("id", 1, "unsafe { x() }", "line 1: unsafe"),
         ("id", 1, "fn f() { todo!() }", "line 1: todo!"),
-        ("flag", 1, "", "no floor for the room `flag`"),
+        ("hall", 1, "", "no floor for the room `hall`"),
     ] {
         assert_eq!(faults(room, depth, text), [fault], "{text}");
     }

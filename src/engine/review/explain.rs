@@ -310,7 +310,11 @@ impl Engine {
     }
 
     /// The latest record of that subject that fits.
-    fn made_by(&self, subject: Subject, fits: impl Fn(&AuditRecord) -> bool) -> Result<Option<AuditRecord>> {
+    pub(in crate::engine) fn made_by(
+        &self,
+        subject: Subject,
+        fits: impl Fn(&AuditRecord) -> bool,
+    ) -> Result<Option<AuditRecord>> {
         let prefix = subject.bytes();
         let (mut after, mut seen) = (None::<Vec<u8>>, 0);
         while seen < MOST_RECORDS {
@@ -330,7 +334,7 @@ impl Engine {
 }
 
 /// Whether a detail is that text, or the beginning of it where it was too long.
-fn tells(detail: &str, text: &str) -> bool {
+pub(in crate::engine) fn tells(detail: &str, text: &str) -> bool {
     detail == text || detail.strip_suffix('…').is_some_and(|beginning| text.starts_with(beginning))
 }
 

@@ -6,6 +6,7 @@ mod unused;
 mod what_if;
 mod who;
 
+pub(super) use explain::tells;
 pub use explain::{Explanation, Finding, Link, Standing};
 pub use unused::UnusedRole;
 pub use what_if::{Impact, WhatIf};

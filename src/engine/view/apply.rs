@@ -1,11 +1,12 @@
 //! From stored rows to the view: one function, called for every row at open and for every commit after it.
 
-use super::{Holding, Part, SessionLine, UserState, View, ViewTime};
+use super::{FlagSettings, Holding, Part, SessionLine, UserState, View, ViewTime};
 use crate::access::{ACCESS, AccessRecord};
 use crate::assignment::{ASSIGNMENT, AssignmentRecord};
 use crate::catalog::{PERMISSION, PermissionRecord};
 use crate::error::Result;
-use crate::id::{Key, RoleId, ScopeId, SessionId, UserId};
+use crate::flag::{FLAG, FLAG_RULE, FlagRecord, FlagRuleRecord, FlagTarget};
+use crate::id::{Flag, Key, RoleId, ScopeId, SessionId, UserId};
 use crate::permission::Permission;
 use crate::role::{Chunk, DenyChunk, GrantChunk, ROLE, ROLE_DENY, ROLE_GRANT, RoleRecord};
 use crate::scope::{SCOPE, ScopeRecord};
@@ -16,7 +17,7 @@ use crate::user::{Status, StatusKind, USER, UserRecord};
 impl View {
     /// The tables that the view is made of; all other rows mean nothing to it.
     pub(crate) const TABLES: &'static [Table] =
-        &[PERMISSION, ROLE, ROLE_GRANT, ROLE_DENY, SCOPE, USER, ASSIGNMENT, ACCESS, SESSION];
+        &[PERMISSION, ROLE, ROLE_GRANT, ROLE_DENY, SCOPE, USER, ASSIGNMENT, ACCESS, SESSION, FLAG, FLAG_RULE];
 
     fn take(&self, change: &Change) -> Result<()> {
         let (key, value) = (change.key.as_slice(), change.value.as_deref());
@@ -77,6 +78,19 @@ impl View {
             }
             (PERMISSION, Some(value)) => self.define(decode::<PermissionRecord>(value)?.permission),
             (PERMISSION, None) => self.undefine(Permission::read(key)?),
+            (FLAG, Some(value)) => {
+                let flag: FlagRecord = decode(value)?;
+                self.put_flag(flag.flag, Some(FlagSettings::of(&flag)))
+            }
+            (FLAG, None) => self.put_flag(Flag::read(key)?, None),
+            (FLAG_RULE, Some(value)) => {
+                let FlagRuleRecord { flag, target, terms, .. } = decode(value)?;
+                self.put_rule(flag, target, terms.scope, Some(&terms))
+            }
+            (FLAG_RULE, None) => {
+                let ((flag, target), scope) = Key::read(key)?;
+                self.put_rule(flag, FlagTarget::of_key(target)?, scope, None)
+            }
             _ => Ok(()),
         }
     }

@@ -7,6 +7,8 @@
 //! under the writer's lock, which nobody holds across I/O, so that no reader waits for a writer to finish writing down.
 
 mod apply;
+mod bits;
+mod flags;
 mod lines;
 mod pages;
 mod pairs;
@@ -23,6 +25,7 @@ mod time;
 mod users;
 mod write;
 
+pub(crate) use flags::FlagSettings;
 pub(crate) use lines::{SessionHandle, SessionLine, Snapshot};
 pub(crate) use part::{Holding, Part};
 pub(crate) use policy::Policy;
@@ -33,6 +36,7 @@ pub(crate) use users::UserState;
 use crate::error::Result;
 use crate::id::{ScopeId, SessionId, UserId};
 use crate::permission::{Permission, PermissionSet};
+use flags::FlagStates;
 use lines::{Lines, Search, Spot};
 use pairs::Pairs;
 use parking_lot::Mutex;
@@ -96,6 +100,7 @@ pub(crate) struct View {
     scoped: Scoped,
     /// Under a set and a selection of roles, the set that the selection leaves of it.
     derived: Pairs,
+    flags: FlagStates,
     lines: Lines,
     writer: Mutex<Writer>,
     why_stopped: OnceLock<String>,
@@ -113,6 +118,7 @@ impl View {
             sets: Sets::new(),
             scoped: Scoped::new(),
             derived: Pairs::new(),
+            flags: FlagStates::new(),
             lines: Lines::new()?,
             writer: Mutex::new(Writer::new()),
             why_stopped: OnceLock::new(),

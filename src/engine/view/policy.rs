@@ -1,48 +1,16 @@
 //! The role graph: what each role grants by itself and through the roles it inherits from.
 
+use super::bits::{Bits, is_flag, set_bit, union};
 use super::part::{Holding, Part};
 use super::time::ViewTime;
 use crate::error::{Error, Result};
-use crate::id::RoleId;
+use crate::grant::Effect;
+use crate::id::{Flag, RoleId};
 use crate::permission::{Permission, PermissionSet};
 use crate::role::CHUNK_WORDS;
 use std::collections::{HashMap, HashSet};
 
 const CHUNKS: u32 = Permission::LIMIT / 64 / CHUNK_WORDS as u32;
-
-/// Words of permissions: given, and denied.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Bits {
-    pub(super) allowed: Vec<u64>,
-    pub(super) denied: Vec<u64>,
-}
-
-impl Bits {
-    const fn is_empty(&self) -> bool {
-        self.allowed.is_empty() && self.denied.is_empty()
-    }
-
-    fn clear(&mut self) {
-        self.allowed.clear();
-        self.denied.clear();
-    }
-
-    /// Takes another one's bits in; where it is assigned as a denial, all that it gives is denied.
-    fn add(&mut self, other: &Self, denies: bool) {
-        union(if denies { &mut self.denied } else { &mut self.allowed }, &other.allowed);
-        union(&mut self.denied, &other.denied);
-    }
-
-    fn add_one(&mut self, permission: Permission, denies: bool) {
-        let words = if denies { &mut self.denied } else { &mut self.allowed };
-        if words.len() <= permission.word() {
-            words.resize(permission.word() + 1, 0);
-        }
-        if let Some(word) = words.get_mut(permission.word()) {
-            *word |= permission.mask();
-        }
-    }
-}
 
 /// A role, or a place kept for one that something names but that is not there.
 #[derive(Clone, Debug, Default)]
@@ -127,6 +95,32 @@ impl Policy {
         Ok(())
     }
 
+    /// Puts the rule that the role itself has for a flag.
+    pub(super) fn put_flag(&mut self, id: RoleId, flag: Flag, effect: Option<Effect>) -> Result<()> {
+        if flag.get() >= Flag::LIMIT {
+            return Err(Error::limit("flag", format!("{flag} is beyond the last one")));
+        }
+        let place = self.place(id)?;
+        if let Some(node) = self.node_mut(place) {
+            let bit = (flag.word(), flag.mask());
+            set_bit(&mut node.own.on, bit, effect == Some(Effect::Allow));
+            set_bit(&mut node.own.off, bit, effect == Some(Effect::Deny));
+        }
+        self.mark(place);
+        self.drop_if_unused(place);
+        Ok(())
+    }
+
+    /// The flags that a role turns on, and those that it turns off, with what it inherits.
+    pub(super) fn flags_of_role(&mut self, role: RoleId) -> [Vec<Flag>; 2] {
+        let mut bits = Bits::default();
+        self.add_role(role, false, &mut bits);
+        [bits.on, bits.off].map(|words| {
+            let set = PermissionSet::from_words(words);
+            set.iter().map(|bit| Flag::from_number(bit.bit())).collect()
+        })
+    }
+
     /// Makes a permission count, or no longer count.
     pub(super) fn define(&mut self, permission: Permission, defined: bool) -> Result<()> {
         if permission.bit() >= Permission::LIMIT {
@@ -158,7 +152,7 @@ impl Policy {
                 (Holding::Role(role), Some(selected)) if !part.denies => {
                     self.add_selected(role, selected, out);
                 }
-                (Holding::Permission(_), Some(_)) if !part.denies => {}
+                (Holding::Permission(permission), Some(_)) if !part.denies && !is_flag(permission) => {}
                 (Holding::Role(role), _) => self.add_role(role, part.denies, out),
                 (Holding::Permission(permission), _) => out.add_one(permission, part.denies),
             }
@@ -192,12 +186,14 @@ impl Policy {
         let mut bits = Bits::default();
         self.add_role(role, false, &mut bits);
         union(&mut out.denied, &bits.denied);
+        union(&mut out.off, &bits.off);
         let below: HashSet<u32> = self.walk(place, |node| &node.parents).into_iter().collect();
         let held = |active: &&RoleId| self.places.get(active).is_some_and(|place| below.contains(place));
         for active in selected.iter().filter(held).copied().collect::<Vec<_>>() {
             bits.clear();
             self.add_role(active, false, &mut bits);
             union(&mut out.allowed, &bits.allowed);
+            union(&mut out.on, &bits.on);
         }
     }
 
@@ -250,7 +246,7 @@ impl Policy {
     pub(super) fn of_role(&mut self, role: RoleId) -> [PermissionSet; 2] {
         let mut bits = Bits::default();
         self.add_role(role, false, &mut bits);
-        let Bits { mut allowed, mut denied } = bits;
+        let Bits { mut allowed, mut denied, .. } = bits;
         for words in [&mut allowed, &mut denied] {
             words.truncate(self.defined.len());
             for (word, defined) in words.iter_mut().zip(&self.defined) {
@@ -275,7 +271,9 @@ impl Policy {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        let of = |bits: &Bits| bits.allowed.capacity() + bits.denied.capacity();
+        let of = |bits: &Bits| {
+            [&bits.allowed, &bits.denied, &bits.on, &bits.off].map(Vec::capacity).iter().sum::<usize>()
+        };
         let words = |node: &Node| of(&node.own) + of(&node.effective);
         let edges = |node: &Node| node.parents.capacity() + node.seniors.capacity();
         let lists: usize = self.nodes.iter().map(|node| 8 * words(node) + 4 * edges(node)).sum();
@@ -348,8 +346,9 @@ impl Policy {
                 node.parents = parents;
             }
         }
-        bits.allowed.shrink_to_fit();
-        bits.denied.shrink_to_fit();
+        for words in [&mut bits.allowed, &mut bits.denied, &mut bits.on, &mut bits.off] {
+            words.shrink_to_fit();
+        }
         if let Some(node) = self.node_mut(place) {
             node.effective = bits;
             node.clean = true;
@@ -420,14 +419,5 @@ impl Policy {
 
     fn node_mut(&mut self, place: u32) -> Option<&mut Node> {
         self.nodes.get_mut(place as usize)
-    }
-}
-
-fn union(out: &mut Vec<u64>, words: &[u64]) {
-    if out.len() < words.len() {
-        out.resize(words.len(), 0);
-    }
-    for (mine, theirs) in out.iter_mut().zip(words) {
-        *mine |= theirs;
     }
 }

@@ -1,13 +1,15 @@
 //! Interned sets of what users hold: many users share few, so that the bits of all of them stay in the cache.
 
+use super::bits::Bits;
+use super::flags::FlagWords;
 use super::lines::pair;
 use super::part::{self, Part};
-use super::policy::{Bits, Policy};
+use super::policy::Policy;
 use super::segmented::Segmented;
 use super::step::{Step, step};
 use super::time::ViewTime;
 use crate::error::{Error, Result};
-use crate::id::{RoleId, ScopeId};
+use crate::id::{Flag, RoleId, ScopeId};
 use crate::permission::{Permission, PermissionSet};
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
@@ -33,9 +35,11 @@ pub(super) enum Ask<'a> {
     /// One at a scope below the global one.
     At(Permission, ScopeId),
     AllAt(&'a PermissionSet, ScopeId),
+    /// A feature flag, at a scope or everywhere: [`View::flag_holds`](super::View) answers it.
+    Flag(Flag, ScopeId),
 }
 
-/// What one set says of a permission.
+/// What one set says of a permission, or of a flag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Vote {
     Allow,
@@ -49,10 +53,10 @@ type Tier = OnceLock<Box<[AtomicU64]>>;
 
 /// Words of any number, in tiers of which only those are allocated that were ever needed.
 #[derive(Debug, Default)]
-struct Wide(OnceLock<Box<[Tier; FAR_TIERS]>>);
+pub(super) struct Wide(OnceLock<Box<[Tier; FAR_TIERS]>>);
 
 impl Wide {
-    fn word(&self, index: usize) -> u64 {
+    pub(super) fn word(&self, index: usize) -> u64 {
         self.cell(index).map_or(0, |word| word.load(Ordering::Acquire))
     }
 
@@ -60,7 +64,12 @@ impl Wide {
         self.0.get()?.get(far_tier(index))?.get()?.get(index)
     }
 
-    fn store(&self, words: &[u64]) {
+    /// Whether anything was ever stored here.
+    pub(super) fn is_used(&self) -> bool {
+        self.0.get().is_some()
+    }
+
+    pub(super) fn store(&self, words: &[u64]) {
         let tiers = self.0.get_or_init(Box::default);
         let mut start = 0;
         for (end, tier) in (0..).map(|n| FAR_FIRST << (2 * n)).zip(tiers.iter()) {
@@ -76,7 +85,7 @@ impl Wide {
         }
     }
 
-    fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         self.0.get().map_or(0, |tiers| {
             let cells: usize = tiers.iter().filter_map(OnceLock::get).map(|cells| cells.len()).sum();
             size_of_val(&**tiers) + cells * size_of::<AtomicU64>()
@@ -89,7 +98,7 @@ impl Wide {
 #[derive(Debug, Default)]
 #[repr(C, align(64))]
 pub(super) struct Entry {
-    /// `policy version (63) | denies anything (1)`.
+    /// `policy version (62) | turns any flag on or off (1) | denies anything (1)`.
     stamp: AtomicU64,
     /// `first second (32) | second after the last (32)`.
     window: AtomicU64,
@@ -108,6 +117,10 @@ impl Reading {
     const fn denies(self) -> bool {
         self.stamp & 1 == 1
     }
+
+    const fn flagged(self) -> bool {
+        self.stamp & 2 == 2
+    }
 }
 
 impl Entry {
@@ -117,7 +130,7 @@ impl Entry {
         let stamp = self.stamp.load(Ordering::Acquire);
         let window = self.window.load(Ordering::Relaxed);
         let (first, end) = ((window >> 32) as u32, window as u32);
-        (stamp >> 1 == version && first <= now.secs() && now.secs() < end)
+        (stamp >> 2 == version && first <= now.secs() && now.secs() < end)
             .then_some(Reading { stamp, window })
     }
 
@@ -159,6 +172,8 @@ pub(super) struct Sets {
     denied: Segmented<Wide, 256>,
     /// Of a set that a selection of roles left, the selection; 0 for all others.
     selections: Segmented<AtomicU32, 256>,
+    /// Which flags are turned on or off, where any is.
+    flags: Segmented<FlagWords, 64>,
 }
 
 impl Sets {
@@ -168,6 +183,7 @@ impl Sets {
             far: Segmented::new(),
             denied: Segmented::new(),
             selections: Segmented::new(),
+            flags: Segmented::new(),
         }
     }
 
@@ -219,6 +235,7 @@ impl Sets {
                 // Words of two versions make no answer.
                 entry.still(reading).then_some(held)
             }
+            Ask::Flag(..) => Some(false),
         }
     }
 
@@ -238,12 +255,31 @@ impl Sets {
         })
     }
 
+    /// What this set has to say of a flag; as [`vote`](Self::vote).
+    #[inline]
+    pub(super) fn flag_vote(&self, set: u32, flag: Flag, version: u64, now: ViewTime) -> Option<Vote> {
+        let entry = self.entries.get(set)?;
+        let reading = entry.begin(version, now)?;
+        let (on, off) = match reading.flagged() {
+            true => self.flags.get(set)?.words(flag.word()),
+            false => (0, 0),
+        };
+        entry.still(reading).then_some(match (off & flag.mask() != 0, on & flag.mask() != 0) {
+            (true, _) => Vote::Deny,
+            (false, true) => Vote::Allow,
+            (false, false) => Vote::Silent,
+        })
+    }
+
     pub(super) fn bytes(&self, interner: &Interner) -> usize {
         let wide = |wide: &Segmented<Wide, 256>| -> usize {
             let numbers = (0..=u32::MAX).take(interner.sets.len());
             wide.bytes() + numbers.filter_map(|set| wide.get(set)).map(Wide::bytes).sum::<usize>()
         };
-        self.entries.bytes() + wide(&self.far) + wide(&self.denied) + self.selections.bytes()
+        let numbers = (0..=u32::MAX).take(interner.sets.len());
+        let flags: usize = numbers.filter_map(|set| self.flags.get(set)).map(FlagWords::far_bytes).sum();
+        let words = wide(&self.far) + wide(&self.denied);
+        self.entries.bytes() + words + self.selections.bytes() + self.flags.bytes() + flags
     }
 }
 
@@ -373,19 +409,22 @@ impl Interner {
         let parts = self.parts(number);
         policy.bits_into(parts, selected, now, &mut bits);
         let denies = bits.denied.iter().any(|word| *word != 0);
-        let far = (bits.allowed.len() > NEAR
-            || sets.far.get(number).is_some_and(|far| far.0.get().is_some()))
-        .then(|| sets.far.grow_to(number));
+        let far = (bits.allowed.len() > NEAR || sets.far.get(number).is_some_and(Wide::is_used))
+            .then(|| sets.far.grow_to(number));
         let denied = denies.then(|| sets.denied.grow_to(number));
+        let flags = bits.flagged().then(|| sets.flags.grow_to(number));
         // A set whose words have no place is not marked as worked out: it answers nothing, and nobody is let in.
-        if !matches!(far, Some(Err(_))) && !matches!(denied, Some(Err(_))) {
-            let stamp = version << 1 | u64::from(denies);
+        if !matches!(far, Some(Err(_))) && !matches!(denied, Some(Err(_))) && !matches!(flags, Some(Err(_))) {
+            let stamp = version << 2 | u64::from(bits.flagged()) << 1 | u64::from(denies);
             entry.store(&bits.allowed, stamp, part::window(parts, now), || {
                 if let Some(Ok(far)) = far {
                     far.store(&bits.allowed);
                 }
                 if let Some(Ok(denied)) = denied {
                     denied.store(&bits.denied);
+                }
+                if let Some(Ok(flags)) = flags {
+                    flags.store(&bits.on, &bits.off);
                 }
             });
         }
@@ -408,7 +447,7 @@ mod tests {
     fn put(sets: &Sets, number: u32, words: &[u64], version: u64) {
         let far = sets.far.grow_to(number).unwrap();
         let entry = sets.entries.grow_to(number).unwrap();
-        entry.store(words, version << 1, (0, u32::MAX), || {
+        entry.store(words, version << 2, (0, u32::MAX), || {
             if words.len() > NEAR || far.0.get().is_some() {
                 far.store(words);
             }

@@ -18,6 +18,8 @@ pub(super) enum Step {
     TreeRead,
     /// What is held at one scope was read, the next one not yet.
     LevelRead,
+    /// The state of a flag was read, what is held not yet.
+    FlagRead,
     /// The directory was read, the page not yet.
     DirectoryRead,
     /// A time of last use is about to be stored.

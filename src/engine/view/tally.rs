@@ -1,9 +1,10 @@
 //! One question to several sets: those that a user holds at a scope, above it, and everywhere.
 
+use super::pairs::Table;
 use super::sets::{Ask, Vote};
 use super::step::{Step, step};
 use super::write::Writer;
-use super::{View, ViewTime};
+use super::{STOPPED_VERSION, View, ViewTime};
 use crate::id::ScopeId;
 use crate::permission::Permission;
 use crate::scope::MAX_DEPTH;
@@ -31,8 +32,17 @@ impl View {
         version: u64,
         now: ViewTime,
     ) -> Option<bool> {
-        if !matches!(ask, Ask::At(..) | Ask::AllAt(..)) {
+        if !matches!(ask, Ask::At(..) | Ask::AllAt(..) | Ask::Flag(..)) {
             return self.sets.holds(set, ask, version, now);
+        }
+        // No set has this version, but here it may be that no set is asked.
+        if version == STOPPED_VERSION {
+            return None;
+        }
+        if let Ask::Flag(flag, scope) = ask {
+            let who =
+                Who { user, root: set, selection: if *scope == ScopeId::ROOT { 0 } else { selection() } };
+            return self.flag_holds(who, (*flag, *scope), version, now);
         }
         step(Step::CellRead);
         let turn = self.counters.turn.read()?;
@@ -45,7 +55,7 @@ impl View {
                 let mut held = wanted.iter().map(|one| self.tally(who, one, *scope, version, now));
                 held.try_fold(true, |all, one| Some(all && one?))?
             }
-            Ask::Held | Ask::One(_) | Ask::All(_) => false,
+            Ask::Held | Ask::One(_) | Ask::All(_) | Ask::Flag(..) => false,
         };
         // Every vote is of that policy version. It was read before the turn: tree and policy are of one moment if the
         // policy is still the same.
@@ -68,11 +78,7 @@ impl View {
         for _ in 0..=MAX_DEPTH {
             let set = match level {
                 0 => who.root,
-                _ => match table.get(who.user, level) {
-                    0 => 0,
-                    set if who.selection == 0 => set,
-                    set => Some(self.derived.table().get(set, who.selection)).filter(|set| *set != 0)?,
-                },
+                _ => self.held_at(who, table, level)?,
             };
             // Set 0 is that of nothing, and has nothing to say.
             match if set == 0 { Vote::Silent } else { self.sets.vote(set, permission, version, now)? } {
@@ -91,12 +97,22 @@ impl View {
         Some(false)
     }
 
+    /// The set that counts at a scope below the global one, 0 for nothing; none if it was not derived yet.
+    #[inline]
+    pub(super) fn held_at(&self, who: Who, table: Table<'_>, level: u32) -> Option<u32> {
+        match table.get(who.user, level) {
+            0 => Some(0),
+            set if who.selection == 0 => Some(set),
+            set => Some(self.derived.table().get(set, who.selection)).filter(|set| *set != 0),
+        }
+    }
+
     /// Works out every set that the question needs; the root is what is held, and not yet what a selection left.
     pub(super) fn refresh(&self, writer: &mut Writer, who: Who, ask: &Ask<'_>, version: u64, now: ViewTime) {
         let Who { user, root, selection } = who;
         let set = self.derive(writer, root, selection);
         writer.refresh(&self.sets, set, version, now);
-        let (Ask::At(_, scope) | Ask::AllAt(_, scope)) = ask else { return };
+        let (Ask::At(_, scope) | Ask::AllAt(_, scope) | Ask::Flag(_, scope)) = ask else { return };
         let (table, mut level) = (self.scoped.table(), scope.get());
         for _ in 0..MAX_DEPTH {
             if level == 0 {
@@ -108,6 +124,9 @@ impl View {
                     let set = self.derive(writer, set, selection);
                     writer.refresh(&self.sets, set, version, now);
                 }
+            }
+            if let Ask::Flag(..) = ask {
+                writer.refresh(&self.sets, self.flags.everybody(level), version, now);
             }
             level = self.scoped.parent(level).unwrap_or(0);
         }

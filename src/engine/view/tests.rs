@@ -413,6 +413,8 @@ fn a_stopped_view_refuses_everything_and_says_why() {
     view.put_grants(role(1), 0, &[1]).unwrap();
     view.define(bit(0)).unwrap();
     view.put_user(user(1), UserState::Active, 0).unwrap();
+    view.put_user(user(2), UserState::Active, 0).unwrap();
+    view.put_scope(ScopeId::from_number(5), ScopeId::ROOT).unwrap();
     view.assign_role(user(1), role(1)).unwrap();
     view.put_session(&session(99, 1), None).unwrap();
     let held = handle(&view, 99);
@@ -420,8 +422,12 @@ fn a_stopped_view_refuses_everything_and_says_why() {
     view.stop();
     view.put_grants(role(1), 0, &[3]).unwrap();
     view.put_user(user(1), UserState::Active, 1).unwrap();
+    let (inner, nothing) = (ScopeId::from_number(5), PermissionSet::new());
     for of in [1, 2, u64::MAX] {
         assert_eq!(view.check_user(user(of), bit(0), NOW), Answer::Stopped);
+        // Also where no set is asked: a user who holds nothing, a question for nothing.
+        assert_eq!(view.check_user_at(user(of), bit(0), inner, NOW), Answer::Stopped);
+        assert_eq!(view.user_has_all_at(user(of), &nothing, inner, NOW), Answer::Stopped);
     }
     assert_eq!(view.check_session(held, bit(0), NOW), Answer::Stopped);
     assert_eq!(view.session_live(held, NOW), Answer::Stopped);

@@ -366,7 +366,7 @@ impl View {
     }
 
     /// Makes every set be worked out again when it is next asked, after the policy was changed.
-    fn end_version(&self) {
+    pub(super) fn end_version(&self) {
         let version = self.counters.version.load(Ordering::Relaxed);
         if version != STOPPED_VERSION {
             self.counters.version.store(version + 1, Ordering::Release);
