@@ -64,7 +64,9 @@ impl Portcullis {
     /// [`maintain`](Self::maintain) and [`close`](Self::close). Reading is not restricted, nor is
     /// [`login`](Self::login), which proves for itself who it is.
     ///
-    /// That the handle is used by that user and nobody else is for the caller to see to. A handle that is delegated
+    /// That the handle is used by that user and nobody else is for the caller to see to. It goes by all that the user is
+    /// assigned, whichever roles are active in a session: where sessions select their roles, look whether the admin role
+    /// is among [those](crate::Sessions::roles) first. A handle that is delegated
     /// already stays what it is, with the actor that it has.
     #[must_use]
     pub fn delegated(&self, user: UserId) -> Self {

@@ -2,11 +2,11 @@
 //! why.
 
 use crate::flags::{ROOT, scene};
-use crate::support::{Disk, all, backwards, everything, later, refused, sound, world};
+use crate::support::{Disk, PASSWORD, all, backwards, everything, later, refused, sound, user, world};
 use portcullis::testing::dump;
 use portcullis::{
-    AuditKind, Effect, ErrorKind, Flag, FlagChange, FlagState, FlagStep, FlagTarget, Grant, Portcullis,
-    RoleId, Subject, UserId,
+    AuditKind, Client, Credentials, Effect, ErrorKind, Flag, FlagChange, FlagState, FlagStep, FlagTarget,
+    Grant, Portcullis, RoleId, Subject, UserId,
 };
 
 #[test]
@@ -259,4 +259,38 @@ fn everything_is_the_same_after_a_restart() {
     let gate = disk.open();
     assert_eq!((answers(&gate), everything(&gate)), (before, known));
     sound(&gate);
+}
+
+#[test]
+fn a_session_that_selected_roles_has_the_flags_of_these_and_its_users_own() {
+    let s = scene();
+    let gate = &s.gate;
+    let [here, there, mine, off] = ["here", "there", "mine", "off"].map(|name| {
+        let flag = gate.flags().define(name).unwrap();
+        gate.flags().set(flag, FlagState::Targeted).unwrap();
+        flag
+    });
+    let [active, idle] = ["active", "idle"].map(|name| gate.roles().create(name, []).unwrap());
+    let sue = user(gate, "sue").id;
+    gate.roles().assign_with(sue, active, &Grant::new().at(s.team)).unwrap();
+    gate.roles().assign(sue, idle).unwrap();
+    gate.flags().turn_on(here, FlagTarget::Role(active)).unwrap();
+    gate.flags().turn_on(there, FlagTarget::Role(idle)).unwrap();
+    gate.flags().turn_on(mine, FlagTarget::User(sue)).unwrap();
+    gate.flags().turn_on(off, FlagTarget::Role(active)).unwrap();
+    gate.flags().turn_off(off, FlagTarget::Role(idle)).unwrap();
+    let who = Credentials::password("sue", PASSWORD);
+    let some = gate.login_with_roles(&who, &Client::new(), [active]).unwrap();
+    let all = gate.login(&who, &Client::new()).unwrap();
+    let [some, all] = [&some, &all].map(|login| gate.authenticate(login.token()).unwrap());
+    for (flag, in_some, in_all) in
+        [(here, true, true), (there, false, true), (mine, true, true), (off, false, false)]
+    {
+        assert_eq!(some.is_enabled_at(flag, s.doc), in_some, "{flag}");
+        assert_eq!(all.is_enabled_at(flag, s.doc), in_all, "{flag}");
+        assert_eq!(gate.is_enabled_at(flag, sue, s.doc).unwrap(), in_all, "{flag}");
+    }
+    assert!(!some.is_enabled(here) && !some.is_enabled(there) && some.is_enabled(mine));
+    gate.sessions().activate(some.session(), idle).unwrap();
+    assert!(some.is_enabled(there) && some.is_enabled_at(there, s.doc));
 }

@@ -41,6 +41,9 @@ use crate::user::{self, UserRecord};
 /// is assigned as a denial turns off what rules for that role turn on, as it forbids what the role grants. A flag is no
 /// permission: it is not granted, not checked, and not listed as one.
 ///
+/// In a session that selected its roles, rules that turn a flag on for a role count where the role is active; rules for
+/// the user and for scopes count in every session, and so does what turns a flag off.
+///
 /// ```
 /// # fn main() -> portcullis::Result<()> {
 /// use portcullis::{FlagState, FlagTarget, NewFlag, NewUser, Portcullis};
