@@ -139,6 +139,11 @@ fn every_way_round_is_refused() {
             |t, g| g.scopes().delete(t.folder),
         ),
         ("delete the tenant", nothing, |t, g| g.scopes().delete(t.acme)),
+        (
+            "delete a tenant with its roles",
+            |t, gate| gate.roles().assign(t.ada, t.admin).unwrap(),
+            |t, g| g.scopes().delete(t.other),
+        ),
         ("rename the tenant", nothing, |t, g| g.scopes().rename(t.acme, "new")),
         ("another tenant's scope", nothing, |t, g| g.scopes().create(t.other, "new").map(drop)),
         ("a tenant", nothing, |_, g| g.scopes().ensure("third").map(drop)),
