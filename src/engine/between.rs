@@ -258,3 +258,27 @@ fn who_loses_the_right_to_administer_in_that_moment_changes_nothing_more() {
         s.meanwhile(|s| s.gate.scopes().delete(s.scope), || steps.first().map_or(Ok(()), |step| step(&s)));
     assert_eq!(gone.unwrap_err().kind(), ErrorKind::NotFound);
 }
+
+#[test]
+fn who_moves_out_of_reach_in_that_moment_is_not_administered() {
+    use crate::delegation::{Ability, RoleRange};
+    use crate::user::UserChange;
+    let s = Scene::new();
+    let [near, far] = ["near", "far"].map(|name| s.gate.scopes().create(s.scope, name).unwrap());
+    let inner = s.gate.scopes().create(near, "inner").unwrap();
+    s.gate.users().update(s.bob, UserChange::new().home(inner)).unwrap();
+    let admin = s.gate.roles().create("admin", []).unwrap();
+    s.gate.delegations().create(admin, RoleRange::Below(s.owner), [Ability::ManageUsers]).unwrap();
+    s.gate.roles().assign_with(s.ada, admin, &Grant::new().at(near)).unwrap();
+    let disable = || s.gate.delegated(s.ada).users().set_status(s.bob, Status::disabled("out"));
+    let moved: Step = |s| {
+        let [inner, far] =
+            ["acme/near/inner", "acme/far"].map(|path| s.gate.scopes().find(path).unwrap().unwrap());
+        s.gate.scopes().move_to(inner, far)
+    };
+    let refused = s.meanwhile(moved, disable).unwrap_err();
+    assert_eq!(refused.denial(), Some(crate::error::Denial::Delegation));
+    s.gate.scopes().move_to(inner, near).unwrap();
+    disable().unwrap();
+    assert!(s.gate.scopes().get(far).is_ok());
+}

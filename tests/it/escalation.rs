@@ -109,11 +109,41 @@ fn every_way_round_is_refused() {
             |t, g| g.scopes().move_to(t.doc, g.scopes().find("acme/vault")?.unwrap()),
         ),
         (
+            "move a document to where one does not administer",
+            |t, gate| {
+                gate.roles().assign_with(t.ada, t.admin, &Grant::new().at(t.folder)).unwrap();
+                gate.roles().unassign_at(t.ada, t.admin, t.acme).unwrap();
+            },
+            |t, g| g.scopes().move_to(t.doc, t.acme),
+        ),
+        (
+            "move a document to where one does",
+            |t, gate| {
+                let mine = gate.scopes().create(t.acme, "mine").unwrap();
+                gate.roles().assign_with(t.ada, t.admin, &Grant::new().at(mine)).unwrap();
+                gate.roles().unassign_at(t.ada, t.admin, t.acme).unwrap();
+            },
+            |t, g| g.scopes().move_to(t.doc, g.scopes().find("acme/mine")?.unwrap()),
+        ),
+        (
+            "move a document to above where one is denied",
+            |t, gate| {
+                let denied = gate.scopes().ensure("acme/vault/inner").unwrap();
+                gate.roles().assign_with(t.ada, t.admin, &Grant::new().at(denied).denying()).unwrap();
+            },
+            |t, g| g.scopes().move_to(t.doc, g.scopes().find("acme/vault")?.unwrap()),
+        ),
+        (
             "delete what others hold more at",
             |t, gate| gate.roles().assign_with(t.bob, t.root, &Grant::new().at(t.doc)).unwrap(),
             |t, g| g.scopes().delete(t.folder),
         ),
         ("delete the tenant", nothing, |t, g| g.scopes().delete(t.acme)),
+        (
+            "delete a tenant with its roles",
+            |t, gate| gate.roles().assign(t.ada, t.admin).unwrap(),
+            |t, g| g.scopes().delete(t.other),
+        ),
         ("rename the tenant", nothing, |t, g| g.scopes().rename(t.acme, "new")),
         ("another tenant's scope", nothing, |t, g| g.scopes().create(t.other, "new").map(drop)),
         ("a tenant", nothing, |_, g| g.scopes().ensure("third").map(drop)),
