@@ -1,5 +1,6 @@
 //! One question to several sets: those that a user holds at a scope, above it, and everywhere.
 
+use super::flags::FlagAsk;
 use super::sets::{Ask, Vote};
 use super::step::{Step, step};
 use super::write::Writer;
@@ -28,8 +29,8 @@ impl View {
         if version == STOPPED_VERSION {
             return None;
         }
-        if let Ask::Flag(flag, scope) = ask {
-            return self.flag_holds(user, set, (*flag, *scope), version, now);
+        if let Ask::Flag(ask) = ask {
+            return self.flag_holds(user, set, *ask, version, now);
         }
         step(Step::CellRead);
         let turn = self.counters.turn.read()?;
@@ -95,7 +96,9 @@ impl View {
         now: ViewTime,
     ) {
         writer.refresh(&self.sets, set, version, now);
-        let (Ask::At(_, scope) | Ask::AllAt(_, scope) | Ask::Flag(_, scope)) = ask else { return };
+        let (Ask::At(_, scope) | Ask::AllAt(_, scope) | Ask::Flag(FlagAsk { scope, .. })) = ask else {
+            return;
+        };
         let (table, mut level) = (self.scoped.table(), scope.get());
         for _ in 0..MAX_DEPTH {
             if level == 0 {
