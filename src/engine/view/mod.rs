@@ -249,13 +249,15 @@ impl View {
 
     #[inline(always)]
     fn ask_user(&self, user: UserId, ask: &Ask<'_>, now: ViewTime) -> Answer {
+        // A copy that no other function gets to see: its kind stays settled over the loads below.
+        let question = *ask;
         let version = self.counters.version.load(Ordering::Acquire);
         let Some(cell) = self.cell(user) else { return denial(version) };
         let reading = cell.read(now);
         match reading.standing {
             Standing::Refused => denial(version),
             Standing::Active | Standing::Lifted
-                if let Some(held) = self.holds(user.get() as u32, reading.set(), ask, version, now)
+                if let Some(held) = self.holds(user.get() as u32, reading.set(), &question, version, now)
                     && cell.unchanged(reading) =>
             {
                 verdict(held)
@@ -287,6 +289,7 @@ impl View {
 
     #[inline(always)]
     fn ask_session(&self, session: SessionHandle, ask: &Ask<'_>, now: ViewTime) -> Answer {
+        let question = *ask;
         let version = self.counters.version.load(Ordering::Acquire);
         // Before the line: `Line` says why.
         let epoch = self.counters.epoch.load(Ordering::Acquire);
@@ -294,7 +297,7 @@ impl View {
             && let Some(facts) = spot.line.facts(session.id)
             && facts.epoch() == epoch
             && facts.live(now)
-            && let Some(held) = self.holds(facts.user(), facts.set(), ask, version, now)
+            && let Some(held) = self.holds(facts.user(), facts.set(), &question, version, now)
             && spot.line.still(session.id)
             // No active user changed since the line learned its set, so that the set was not given back either.
             && self.counters.epoch.load(Ordering::Relaxed) == epoch

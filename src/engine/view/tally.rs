@@ -6,7 +6,7 @@ use super::step::{Step, step};
 use super::write::Writer;
 use super::{STOPPED_VERSION, View, ViewTime};
 use crate::id::ScopeId;
-use crate::permission::Permission;
+use crate::permission::{Permission, PermissionSet};
 use crate::scope::MAX_DEPTH;
 use std::sync::atomic::Ordering;
 
@@ -39,7 +39,9 @@ impl View {
             // Not even nothing at all may be done at a scope that is not there.
             Ask::AllAt(_, scope) if !self.is_there(*scope) => false,
             Ask::AllAt(wanted, scope) => {
-                let mut held = wanted.iter().map(|one| self.tally(user, set, one, *scope, version, now));
+                // By value: a closure that borrows from the question keeps all of it in memory, with its kind.
+                let (wanted, scope): (&PermissionSet, ScopeId) = (wanted, *scope);
+                let mut held = wanted.iter().map(|one| self.tally(user, set, one, scope, version, now));
                 held.try_fold(true, |all, one| Some(all && one?))?
             }
             Ask::Held | Ask::One(_) | Ask::All(_) | Ask::Flag(..) => false,
