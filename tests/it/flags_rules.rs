@@ -241,7 +241,7 @@ fn everything_is_the_same_after_a_restart() {
     let disk = Disk::new();
     let gate = disk.open();
     let flag = gate.flags().define("checkout").unwrap();
-    let users: Vec<UserId> = (0..20).map(|n| crate::support::user(&gate, &format!("u{n}")).id).collect();
+    let users: Vec<UserId> = (0..20).map(|n| user(&gate, &format!("u{n}")).id).collect();
     let scope = gate.scopes().ensure("acme/doc").unwrap();
     let role = gate.roles().create("role", []).unwrap();
     gate.roles().assign_with(users[1], role, &Grant::new().at(scope)).unwrap();

@@ -98,6 +98,11 @@ const TAG_BIT: u32 = 32;
 const SETTINGS: u64 = (1 << TAG_BIT) - 1;
 
 impl Word {
+    #[inline]
+    fn read(place: &AtomicU64) -> Self {
+        Self(place.load(Ordering::Acquire))
+    }
+
     /// The word for a flag, or for none, without a tag.
     const fn of(settings: Option<FlagSettings>) -> u64 {
         let Some(settings) = settings else { return ABSENT };
@@ -122,6 +127,14 @@ impl Word {
     }
 }
 
+/// Which flag is asked for, where, and the flag's word, which is looked up once.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FlagAsk<'a> {
+    flag: Flag,
+    pub(super) scope: ScopeId,
+    place: &'a AtomicU64,
+}
+
 /// The state of each flag by its number, and the set of what everybody has at each scope below the global one.
 #[derive(Debug)]
 pub(super) struct FlagStates {
@@ -136,9 +149,10 @@ impl FlagStates {
         Self { words: Segmented::new(), everybody: Segmented::new(), count: AtomicU64::new(0) }
     }
 
+    /// The word of a flag; none where no flag near it was ever defined.
     #[inline]
-    fn word(&self, flag: Flag) -> Word {
-        Word(self.words.get(flag.get()).map_or(ABSENT, |word| word.load(Ordering::Acquire)))
+    fn place(&self, flag: Flag) -> Option<&AtomicU64> {
+        self.words.get(flag.get())
     }
 
     /// The number of the set of what everybody has at a scope.
@@ -152,9 +166,13 @@ impl View {
     /// Is the flag on for the user, at the scope or everywhere?
     #[inline]
     pub(crate) fn flag_of_user(&self, flag: Flag, user: UserId, scope: ScopeId, now: ViewTime) -> Answer {
-        match self.is_off(flag) {
-            Some(answer) => answer,
-            None => self.ask_user(user, &Ask::Flag(flag, scope), now),
+        match (self.maybe_on(flag, scope), scope) {
+            // Apart, so that this is compiled without the way up.
+            (Some(ask), ScopeId::ROOT) => {
+                self.ask_user(user, &Ask::Flag(FlagAsk { scope: ScopeId::ROOT, ..ask }), now)
+            }
+            (Some(ask), _) => self.ask_user(user, &Ask::Flag(ask), now),
+            (None, _) => denial(self.counters.version.load(Ordering::Acquire)),
         }
     }
 
@@ -167,49 +185,46 @@ impl View {
         scope: ScopeId,
         now: ViewTime,
     ) -> Answer {
-        match self.is_off(flag) {
-            Some(answer) => answer,
-            None => self.ask_session(session, &Ask::Flag(flag, scope), now),
+        match (self.maybe_on(flag, scope), scope) {
+            (Some(ask), ScopeId::ROOT) => {
+                self.ask_session(session, &Ask::Flag(FlagAsk { scope: ScopeId::ROOT, ..ask }), now)
+            }
+            (Some(ask), _) => self.ask_session(session, &Ask::Flag(ask), now),
+            (None, _) => denial(self.counters.version.load(Ordering::Acquire)),
         }
     }
 
-    /// The answer for a flag that is off for everybody, or not there: nothing but the flag needs to be read.
+    /// The question, unless the flag is off for everybody, or not there: then nothing else needs to be read.
     #[inline]
-    fn is_off(&self, flag: Flag) -> Option<Answer> {
-        let mode = self.flags.word(flag).mode();
-        (mode <= OFF).then(|| denial(self.counters.version.load(Ordering::Acquire)))
+    fn maybe_on(&self, flag: Flag, scope: ScopeId) -> Option<FlagAsk<'_>> {
+        let place = self.flags.place(flag)?;
+        (Word::read(place).mode() > OFF).then_some(FlagAsk { flag, scope, place })
     }
 
     /// The answer for a user who holds this set at the global scope; none if some set was not worked out, or if anything
     /// moved. Whether the user still holds the set is for the caller to check afterwards.
     // Inlined like `holds`, which calls it.
     #[inline(always)]
-    pub(super) fn flag_holds(
-        &self,
-        who: Who,
-        (flag, scope): (Flag, ScopeId),
-        version: u64,
-        now: ViewTime,
-    ) -> Option<bool> {
+    pub(super) fn flag_holds(&self, who: Who, ask: FlagAsk<'_>, version: u64, now: ViewTime) -> Option<bool> {
         step(Step::CellRead);
-        let word = self.flags.word(flag);
+        let word = Word::read(ask.place);
         step(Step::FlagRead);
-        let held = match scope {
-            ScopeId::ROOT => self.flag_everywhere(who, flag, word, version, now)?,
+        let held = match ask.scope {
+            ScopeId::ROOT => self.flag_everywhere(who, ask.flag, word, version, now)?,
             _ => {
                 let turn = self.counters.turn.read()?;
-                let held = self.flag_at(who, (flag, scope), word, version, now)?;
+                let held = self.flag_at(who, &ask, word, version, now)?;
                 self.counters.turn.still(turn).then_some(held)?
             }
         };
         step(Step::SetRead);
         // What was read since, if it was written after the flag or the policy changed, shows that change here.
         fence(Ordering::Acquire);
-        let same = self.flags.word(flag) == word && self.counters.version.load(Ordering::Relaxed) == version;
+        let same = Word::read(ask.place) == word && self.counters.version.load(Ordering::Relaxed) == version;
         same.then_some(held)
     }
 
-    #[inline]
+    #[inline(always)]
     fn flag_everywhere(&self, who: Who, flag: Flag, word: Word, version: u64, now: ViewTime) -> Option<bool> {
         let Who { user, root: set, .. } = who;
         Some(match word.mode() {
@@ -227,18 +242,12 @@ impl View {
 
     /// The votes of all levels from the scope up, of the user and of everybody: one that turns the flag off decides.
     #[inline]
-    fn flag_at(
-        &self,
-        who: Who,
-        (flag, scope): (Flag, ScopeId),
-        word: Word,
-        version: u64,
-        now: ViewTime,
-    ) -> Option<bool> {
+    fn flag_at(&self, who: Who, ask: &FlagAsk<'_>, word: Word, version: u64, now: ViewTime) -> Option<bool> {
         if word.mode() <= OFF {
             return Some(false);
         }
-        let (table, mut level, mut on) = (self.scoped.table(), scope.get(), word.mode() == ON);
+        let (flag, table) = (ask.flag, self.scoped.table());
+        let (mut level, mut on) = (ask.scope.get(), word.mode() == ON);
         let rules = !on;
         step(Step::TreeRead);
         for _ in 0..=MAX_DEPTH {
@@ -339,7 +348,8 @@ impl View {
     /// Whether the view says of a flag what the record says.
     pub(crate) fn agrees_on_flag(&self, record: &FlagRecord) -> bool {
         let _writer = self.writer.lock();
-        self.flags.word(record.flag).0 & SETTINGS == Word::of(Some(FlagSettings::of(record)))
+        let word = self.flags.place(record.flag).map_or(ABSENT, |place| Word::read(place).0);
+        word & SETTINGS == Word::of(Some(FlagSettings::of(record)))
     }
 
     /// The flags that a role turns on, and those that it turns off, with what it inherits.

@@ -1,7 +1,7 @@
 //! Interned sets of what users hold: many users share few, so that the bits of all of them stay in the cache.
 
 use super::bits::Bits;
-use super::flags::FlagWords;
+use super::flags::{FlagAsk, FlagWords};
 use super::lines::pair;
 use super::part::{self, Part};
 use super::policy::Policy;
@@ -36,7 +36,7 @@ pub(super) enum Ask<'a> {
     At(Permission, ScopeId),
     AllAt(&'a PermissionSet, ScopeId),
     /// A feature flag, at a scope or everywhere: [`View::flag_holds`](super::View) answers it.
-    Flag(Flag, ScopeId),
+    Flag(FlagAsk<'a>),
 }
 
 /// What one set says of a permission, or of a flag.
@@ -256,7 +256,7 @@ impl Sets {
     }
 
     /// What this set has to say of a flag; as [`vote`](Self::vote).
-    #[inline]
+    #[inline(always)]
     pub(super) fn flag_vote(&self, set: u32, flag: Flag, version: u64, now: ViewTime) -> Option<Vote> {
         let entry = self.entries.get(set)?;
         let reading = entry.begin(version, now)?;

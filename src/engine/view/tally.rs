@@ -1,12 +1,13 @@
 //! One question to several sets: those that a user holds at a scope, above it, and everywhere.
 
+use super::flags::FlagAsk;
 use super::pairs::Table;
 use super::sets::{Ask, Vote};
 use super::step::{Step, step};
 use super::write::Writer;
 use super::{STOPPED_VERSION, View, ViewTime};
 use crate::id::ScopeId;
-use crate::permission::Permission;
+use crate::permission::{Permission, PermissionSet};
 use crate::scope::MAX_DEPTH;
 use std::sync::atomic::Ordering;
 
@@ -39,10 +40,9 @@ impl View {
         if version == STOPPED_VERSION {
             return None;
         }
-        if let Ask::Flag(flag, scope) = ask {
-            let who =
-                Who { user, root: set, selection: if *scope == ScopeId::ROOT { 0 } else { selection() } };
-            return self.flag_holds(who, (*flag, *scope), version, now);
+        if let Ask::Flag(ask) = ask {
+            let selection = if ask.scope == ScopeId::ROOT { 0 } else { selection() };
+            return self.flag_holds(Who { user, root: set, selection }, *ask, version, now);
         }
         step(Step::CellRead);
         let turn = self.counters.turn.read()?;
@@ -52,7 +52,9 @@ impl View {
             // Not even nothing at all may be done at a scope that is not there.
             Ask::AllAt(_, scope) if !self.is_there(*scope) => false,
             Ask::AllAt(wanted, scope) => {
-                let mut held = wanted.iter().map(|one| self.tally(who, one, *scope, version, now));
+                // By value: a closure that borrows from the question keeps all of it in memory, with its kind.
+                let (wanted, scope): (&PermissionSet, ScopeId) = (wanted, *scope);
+                let mut held = wanted.iter().map(|one| self.tally(who, one, scope, version, now));
                 held.try_fold(true, |all, one| Some(all && one?))?
             }
             Ask::Held | Ask::One(_) | Ask::All(_) | Ask::Flag(..) => false,
@@ -112,7 +114,9 @@ impl View {
         let Who { user, root, selection } = who;
         let set = self.derive(writer, root, selection);
         writer.refresh(&self.sets, set, version, now);
-        let (Ask::At(_, scope) | Ask::AllAt(_, scope) | Ask::Flag(_, scope)) = ask else { return };
+        let (Ask::At(_, scope) | Ask::AllAt(_, scope) | Ask::Flag(FlagAsk { scope, .. })) = ask else {
+            return;
+        };
         let (table, mut level) = (self.scoped.table(), scope.get());
         for _ in 0..MAX_DEPTH {
             if level == 0 {
