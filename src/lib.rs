@@ -13,6 +13,7 @@ mod engine;
 mod error;
 mod grant;
 mod id;
+mod macros;
 mod permission;
 mod role;
 mod scope;
@@ -27,7 +28,7 @@ mod user;
 pub use access::DirectGrant;
 pub use assignment::Assignment;
 pub use audit::{Actor, AuditKind, AuditRecord, Outcome, Subject};
-pub use catalog::PermissionInfo;
+pub use catalog::{DeclaredPermission, PermissionInfo};
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use crypto::{PasswordCost, Token};
 pub use engine::{

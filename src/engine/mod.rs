@@ -5,6 +5,7 @@ mod assignments;
 mod audit;
 mod bookkeeping;
 mod builder;
+mod declare;
 mod ids;
 mod login;
 mod page;

@@ -12,7 +12,7 @@ use crate::permission::Permission;
 use crate::store::{self, Record};
 
 /// Permissions that share one commit when many are defined: eight operations each, and two to take their numbers.
-const BULK: usize = 20;
+pub(super) const BULK: usize = 20;
 
 /// Defines and lists permissions; get it from [`Portcullis::permissions`].
 #[derive(Clone, Copy, Debug)]
@@ -152,7 +152,7 @@ impl Permissions<'_> {
         engine.write(self.gate.actor(), |plan| {
             let old = store::read::<PermissionRecord>(plan.store, &permission)?
                 .ok_or_else(|| Error::not_found("permission", permission))?;
-            plan.batch.remove(&old);
+            catalog::stage_delete(&mut plan.batch, &old, plan.now)?;
             stage_permission_deleted(plan.store, &mut plan.batch)?;
             plan.leave(Leftover::Permission(permission))?;
             let entry = Entry::of(Subject::Permission(permission)).detail(old.record.name.as_str());

@@ -6,7 +6,7 @@ use super::{Engine, Portcullis};
 use crate::access::AccessRecord;
 use crate::assignment::AssignmentRecord;
 use crate::audit::{self, AUDIT};
-use crate::catalog::PermissionRecord;
+use crate::catalog::{PermissionRecord, RetiredRecord};
 use crate::credential::CredentialRecord;
 use crate::error::Result;
 use crate::id::{Key, ScopeId, UserId};
@@ -71,6 +71,7 @@ impl Portcullis {
         engine.verify_table::<AttributesRecord>(&mut found)?;
         engine.verify_table::<CredentialRecord>(&mut found)?;
         engine.verify_table::<PermissionRecord>(&mut found)?;
+        engine.verify_table::<RetiredRecord>(&mut found)?;
         engine.verify_table::<RoleRecord>(&mut found)?;
         engine.verify_table::<GrantChunk>(&mut found)?;
         engine.verify_table::<DenyChunk>(&mut found)?;
@@ -318,6 +319,7 @@ pub(crate) fn decode_as_every_record(bytes: &[u8]) -> usize {
         + taken::<AttributesRecord>(bytes)
         + taken::<CredentialRecord>(bytes)
         + taken::<PermissionRecord>(bytes)
+        + taken::<RetiredRecord>(bytes)
         + taken::<RoleRecord>(bytes)
         + taken::<GrantChunk>(bytes)
         + taken::<DenyChunk>(bytes)

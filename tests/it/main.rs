@@ -25,4 +25,6 @@ mod scopes_model;
 mod sessions;
 mod support;
 mod tidy;
+mod typed;
+mod typed_model;
 mod users;

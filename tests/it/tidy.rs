@@ -25,6 +25,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("scope", 4),
     ("engine", 5),
     ("lib", 6),
+    ("macros", 6),
     ("testing", 6),
 ];
 /// Small tools that use each other (an id can be a permission) and the front door.
