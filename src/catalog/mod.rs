@@ -1,9 +1,11 @@
 //! The catalogue of permissions that an application defines: a name, and the bit that stands for it for ever.
 
 mod declared;
+mod object;
 
 pub use declared::DeclaredPermission;
 pub(crate) use declared::agreed;
+pub(crate) use object::{is_object, object_prefix, operations_of};
 
 use crate::clock::Timestamp;
 use crate::error::Result;

@@ -31,7 +31,7 @@ pub use login::{Credentials, Login};
 pub use page::{Cursor, Page, PageRequest};
 pub use permissions::Permissions;
 pub use principal::{Decision, Principal};
-pub use review::{Explanation, Finding, Impact, Link, Review, Standing, UnusedRole, WhatIf};
+pub use review::{Explanation, Finding, Impact, Link, ObjectOperation, Review, Standing, UnusedRole, WhatIf};
 pub use roles::Roles;
 pub use scopes::Scopes;
 pub use sessions::Sessions;

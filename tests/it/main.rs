@@ -17,6 +17,7 @@ mod directory;
 mod format;
 mod login;
 mod model;
+mod objects;
 mod races;
 mod review;
 mod roles;

@@ -1,11 +1,14 @@
 //! Questions the other way round: who can, what can, where, why, and what if.
 
 mod explain;
+mod objects;
 mod unused;
 mod what_if;
 mod who;
 
 pub use explain::{Explanation, Finding, Link, Standing};
+pub use objects::ObjectOperation;
+pub(super) use objects::page_of_object;
 pub use unused::UnusedRole;
 pub use what_if::{Impact, WhatIf};
 
