@@ -88,6 +88,13 @@ impl Principal<'_> {
         engine.view.session_has_all_at(self.session, permissions, scope, engine.seconds()) == Answer::Allow
     }
 
+    /// Whether the principal may do this at a scope on behalf of somebody: what both may do there now, and nothing
+    /// that only one of them may. See [`Portcullis::check_on_behalf_of`].
+    #[must_use]
+    pub fn can_on_behalf_of(&self, subject: UserId, permission: Permission, scope: ScopeId) -> bool {
+        self.check_on_behalf_of(subject, permission, scope).is_ok_and(Decision::is_allowed)
+    }
+
     /// As [`can_at`](Self::can_at), telling a refusal from an outage.
     ///
     /// # Errors
@@ -104,6 +111,22 @@ impl Principal<'_> {
     pub fn check(&self, permission: Permission) -> Result<Decision> {
         let engine = self.gate.engine();
         engine.decide(engine.view.check_session(self.session, permission, engine.seconds()))
+    }
+
+    /// As [`can_on_behalf_of`](Self::can_on_behalf_of), telling a refusal from an outage.
+    ///
+    /// # Errors
+    /// `Stopped` after a storage failure.
+    pub fn check_on_behalf_of(
+        &self,
+        subject: UserId,
+        permission: Permission,
+        scope: ScopeId,
+    ) -> Result<Decision> {
+        match self.check_at(permission, scope)? {
+            Decision::Allow => self.gate.check_at(subject, permission, scope),
+            refusal @ Decision::Deny(_) => Ok(refusal),
+        }
     }
 
     /// As [`check`](Self::check), with every refusal as an error, to be used with `?`.
@@ -189,6 +212,46 @@ impl Portcullis {
     ) -> Result<Decision> {
         let engine = self.engine();
         engine.decide(engine.view.user_has_all_at(user, permissions, scope, engine.seconds()))
+    }
+
+    /// Whether a delegate may do this at a scope on behalf of a subject: only what both may do there now. The subject is
+    /// whoever the request began with, the delegate the service or person that carries it out, and no delegate can do
+    /// with the rights of its own what the subject may not (OWASP ASVS 5.0 8.3.3). [`ScopeId::ROOT`] is everywhere.
+    ///
+    /// The two halves are read one after the other, the delegate's first, each as it is at that moment, so that neither
+    /// is ever stale: a right that was taken from one of the two before this call is missed, and one that is taken while
+    /// it runs may be seen or not, as with any check. A yes says that each of the two might at a moment of this call,
+    /// which need not be the same moment.
+    ///
+    /// # Errors
+    /// `Stopped` after a storage failure.
+    ///
+    /// ```
+    /// # fn main() -> portcullis::Result<()> {
+    /// use portcullis::{NewUser, Portcullis, ScopeId};
+    /// let gate = Portcullis::in_memory()?;
+    /// let [read, write] = [gate.permissions().define("report:read")?, gate.permissions().define("report:write")?];
+    /// let both = gate.roles().create("author", [read, write])?;
+    /// let viewer = gate.roles().create("viewer", [read])?;
+    /// let [exporter, ada] = [gate.users().create(NewUser::new("exporter"))?.id, gate.users().create(NewUser::new("ada"))?.id];
+    /// gate.roles().assign(exporter, both)?;
+    /// gate.roles().assign(ada, viewer)?;
+    /// assert!(gate.check_on_behalf_of(exporter, ada, read, ScopeId::ROOT)?.is_allowed());
+    /// assert!(!gate.check_on_behalf_of(exporter, ada, write, ScopeId::ROOT)?.is_allowed());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn check_on_behalf_of(
+        &self,
+        delegate: UserId,
+        subject: UserId,
+        permission: Permission,
+        scope: ScopeId,
+    ) -> Result<Decision> {
+        match self.check_at(delegate, permission, scope)? {
+            Decision::Allow => self.check_at(subject, permission, scope),
+            refusal @ Decision::Deny(_) => Ok(refusal),
+        }
     }
 }
 

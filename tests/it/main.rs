@@ -18,6 +18,7 @@ mod format;
 mod login;
 mod model;
 mod objects;
+mod on_behalf;
 mod races;
 mod review;
 mod roles;
