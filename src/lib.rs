@@ -32,9 +32,10 @@ pub use catalog::{DeclaredPermission, PermissionInfo};
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use crypto::{PasswordCost, Token};
 pub use engine::{
-    Access, Audit, AuditHead, Builder, Credentials, Cursor, Decision, Explanation, Finding, Impact, Link,
-    Login, Maintenance, ObjectOperation, Page, PageRequest, Permissions, Portcullis, Principal, Review,
-    Roles, Scopes, Sessions, Standing, Statistics, UnusedRole, Users, Verification, WhatIf,
+    Access, Audit, AuditHead, Builder, CheckContext, ContextRule, Credentials, Cursor, Decision, Explanation,
+    Finding, Impact, Link, Login, Maintenance, ObjectOperation, Page, PageRequest, Permissions, Portcullis,
+    Principal, Review, Roles, Scopes, Sessions, Standing, Statistics, UnusedRole, Users, Verification,
+    WhatIf,
 };
 pub use error::{Denial, Error, ErrorKind, Result};
 pub use grant::{Effect, Grant};

@@ -1,5 +1,6 @@
 //! Settings, each with a safe default (`portcullis::_docs::defaults` has the reasons).
 
+use super::context::{ContextRule, Rules};
 use super::{Engine, Portcullis};
 use crate::catalog::{self, DeclaredPermission};
 use crate::clock::{Clock, SystemClock};
@@ -48,6 +49,7 @@ pub struct Builder {
     write_limit: Duration,
     faults: Faults,
     declared: Vec<DeclaredPermission>,
+    rules: Rules,
     #[cfg(feature = "testing")]
     pause: crate::crypto::Pause,
 }
@@ -67,6 +69,7 @@ impl Builder {
             write_limit: Duration::from_secs(10),
             faults: Faults::default(),
             declared: Vec::new(),
+            rules: Rules::default(),
             #[cfg(feature = "testing")]
             pause: crate::crypto::Pause::default(),
         }
@@ -156,6 +159,13 @@ impl Builder {
         self
     }
 
+    /// A rule that every decision must pass beside what is granted: see [`ContextRule`]. Each call adds one, and all must
+    /// agree.
+    pub fn context_rule(mut self, rule: impl ContextRule + 'static) -> Self {
+        self.rules.add(rule);
+        self
+    }
+
     /// Password hashes that protect nothing and take microseconds, so that tests need not wait.
     #[cfg(feature = "testing")]
     pub fn danger_fast_password_hashes(mut self) -> Self {
@@ -241,7 +251,8 @@ impl Builder {
         )?;
         #[cfg(feature = "testing")]
         hasher.set_pause(self.pause);
-        let engine = Engine::start(store, self.clock, self.trust_clock, self.entropy, hasher, self.limits)?;
+        let (clock, trust) = (self.clock, self.trust_clock);
+        let engine = Engine::start(store, clock, trust, self.entropy, hasher, self.limits, self.rules)?;
         let gate = Portcullis::of(engine);
         gate.permissions().declare_agreed(&self.declared)?;
         Ok(gate)

@@ -13,6 +13,7 @@ mod attacks;
 mod audit;
 mod audit_kinds;
 mod bad_input;
+mod context;
 mod directory;
 mod format;
 mod login;
