@@ -12,6 +12,7 @@
 mod attacks;
 mod audit;
 mod audit_kinds;
+mod authorization;
 mod bad_input;
 mod context;
 mod directory;
