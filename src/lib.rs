@@ -17,6 +17,7 @@ mod error;
 mod flag;
 mod grant;
 mod id;
+mod macros;
 mod permission;
 mod role;
 mod scope;
@@ -32,15 +33,15 @@ mod user;
 pub use access::DirectGrant;
 pub use assignment::Assignment;
 pub use audit::{Actor, AuditKind, AuditRecord, Outcome, Subject};
-pub use catalog::PermissionInfo;
+pub use catalog::{DeclaredPermission, PermissionInfo};
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use crypto::{PasswordCost, Token};
 pub use delegation::{Ability, Delegation, RoleRange};
 pub use engine::{
-    Access, AppliedRule, Audit, AuditHead, Builder, Credentials, Cursor, Decision, Delegations, Explanation,
-    Finding, FlagExplanation, FlagStep, Flags, Impact, Link, Login, Maintenance, Page, PageRequest,
-    Permissions, Portcullis, Principal, Review, Roles, Scopes, SeparationOfDuty, Sessions, Standing,
-    Statistics, UnusedRole, Users, Verification, WhatIf,
+    Access, AppliedRule, Audit, AuditHead, Builder, CheckContext, ContextRule, Credentials, Cursor, Decision,
+    Delegations, Explanation, Finding, FlagExplanation, FlagStep, Flags, Impact, Link, Login, Maintenance,
+    ObjectOperation, Page, PageRequest, Permissions, Portcullis, Principal, Review, Roles, Scopes,
+    SeparationOfDuty, Sessions, Standing, Statistics, UnusedRole, Users, Verification, WhatIf,
 };
 pub use error::{Denial, Error, ErrorKind, Result};
 pub use flag::{FlagChange, FlagInfo, FlagRule, FlagState, FlagTarget, NewFlag};
@@ -60,6 +61,8 @@ pub use user::{
 pub mod _docs {
     #[doc = include_str!("docs/architecture.md")]
     pub mod architecture {}
+    #[doc = include_str!("docs/authorization.md")]
+    pub mod authorization {}
     #[doc = include_str!("docs/decisions.md")]
     pub mod decisions {}
     #[doc = include_str!("docs/defaults.md")]

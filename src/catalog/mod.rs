@@ -1,5 +1,12 @@
 //! The catalogue of permissions that an application defines: a name, and the bit that stands for it for ever.
 
+mod declared;
+mod object;
+
+pub use declared::DeclaredPermission;
+pub(crate) use declared::agreed;
+pub(crate) use object::{is_object, object_prefix, operations_of};
+
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::permission::Permission;
@@ -9,7 +16,8 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) const PERMISSION: Table = Table::new(9, "permission");
 pub(crate) const PERMISSION_BY_NAME: Table = Table::new(10, "permission_by_name");
-pub(crate) const TABLES: &[Table] = &[PERMISSION, PERMISSION_BY_NAME];
+pub(crate) const PERMISSION_RETIRED: Table = Table::new(60, "permission_retired");
+pub(crate) const TABLES: &[Table] = &[PERMISSION, PERMISSION_BY_NAME, PERMISSION_RETIRED];
 
 /// A permission as it was defined.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +45,25 @@ impl Record for PermissionRecord {
     const TABLE: Table = PERMISSION;
     const INDEXES: &'static [Index<Self>] =
         &[Index::unique(PERMISSION_BY_NAME, |p, keys| keys.add_text(&p.name))];
+    type Key = Permission;
+
+    fn key(&self) -> Permission {
+        self.permission
+    }
+}
+
+/// A bit whose permission was deleted. The row stays for ever: programs, logs and copies may name the bit still, so
+/// that it must never stand for anything else.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RetiredRecord {
+    pub(crate) permission: Permission,
+    pub(crate) name: String,
+    pub(crate) retired: Timestamp,
+}
+
+impl Record for RetiredRecord {
+    const TABLE: Table = PERMISSION_RETIRED;
+    const INDEXES: &'static [Index<Self>] = &[];
     type Key = Permission;
 
     fn key(&self) -> Permission {
@@ -73,6 +100,13 @@ pub(crate) fn stage_define(
         description: description.to_owned(),
         created: now,
     })
+}
+
+/// Stages the permission away, and that its bit is never to be used again.
+pub(crate) fn stage_delete(batch: &mut Batch, old: &Stored<PermissionRecord>, now: Timestamp) -> Result<()> {
+    batch.remove(old);
+    let PermissionRecord { permission, name, .. } = old.record.clone();
+    batch.insert(&RetiredRecord { permission, name, retired: now })
 }
 
 /// Stages another description.

@@ -1,6 +1,8 @@
 //! Settings, each with a safe default (`portcullis::_docs::defaults` has the reasons).
 
+use super::context::{ContextRule, Rules};
 use super::{Engine, Portcullis};
+use crate::catalog::{self, DeclaredPermission};
 use crate::clock::{Clock, SystemClock};
 use crate::crypto::{PasswordCost, PasswordHasher};
 use crate::error::{Error, Result};
@@ -46,6 +48,8 @@ pub struct Builder {
     #[cfg_attr(not(feature = "sled"), expect(dead_code, reason = "settings of the sled backend"))]
     write_limit: Duration,
     faults: Faults,
+    declared: Vec<DeclaredPermission>,
+    rules: Rules,
     #[cfg(feature = "testing")]
     pause: crate::crypto::Pause,
 }
@@ -64,6 +68,8 @@ impl Builder {
             cache: 64 << 20,
             write_limit: Duration::from_secs(10),
             faults: Faults::default(),
+            declared: Vec::new(),
+            rules: Rules::default(),
             #[cfg(feature = "testing")]
             pause: crate::crypto::Pause::default(),
         }
@@ -126,6 +132,40 @@ impl Builder {
         self
     }
 
+    /// The permissions of the program, or of a library in it, as [`permissions!`](crate::permissions) declared them. Call
+    /// it once for each set.
+    ///
+    /// The open compares them with what is stored, as [`Permissions::declare`](crate::Permissions::declare) does, and
+    /// gives out no handle where they disagree. So a constant of the program never means another permission than the
+    /// one that roles were granted.
+    ///
+    /// ```
+    /// # fn main() -> portcullis::Result<()> {
+    /// use portcullis::Portcullis;
+    /// portcullis::permissions! {
+    ///     /// What people do with reports.
+    ///     pub struct Reports;
+    ///     READ = "report:read", "reads reports";
+    ///     WRITE = "report:write", "writes reports";
+    /// }
+    /// let gate = Portcullis::builder().declare(Reports::DECLARED).in_memory()?;
+    /// let viewer = gate.roles().create("viewer", [Reports::READ])?;
+    /// # let _ = viewer;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn declare(mut self, declared: &[DeclaredPermission]) -> Self {
+        self.declared.extend_from_slice(declared);
+        self
+    }
+
+    /// A rule that every decision must pass beside what is granted: see [`ContextRule`]. Each call adds one, and all must
+    /// agree.
+    pub fn context_rule(mut self, rule: impl ContextRule + 'static) -> Self {
+        self.rules.add(rule);
+        self
+    }
+
     /// Password hashes that protect nothing and take microseconds, so that tests need not wait.
     #[cfg(feature = "testing")]
     pub fn danger_fast_password_hashes(mut self) -> Self {
@@ -155,9 +195,10 @@ impl Builder {
     /// # Errors
     /// `InvalidInput` for a cache below 1 MiB or a write limit below 100 ms; `Locked` where it is open already; `UnsafePath` for a symbolic link, a directory of somebody else or one that
     /// others can read, and one that holds something else; `Damaged` where the database does not hold what it
-    /// acknowledged; `NewerFormat`; `Storage` for what the operating system reports.
+    /// acknowledged; `NewerFormat`; `Storage` for what the operating system reports. With [declared](Self::declare)
+    /// permissions also those of [`Permissions::declare`](crate::Permissions::declare); the database is closed again then.
     #[cfg(feature = "sled")]
-    pub fn open(self, path: impl AsRef<Path>) -> Result<Portcullis> {
+    pub fn open(mut self, path: impl AsRef<Path>) -> Result<Portcullis> {
         if self.cache < SMALLEST_CACHE {
             return Err(Error::invalid(
                 "cache",
@@ -170,6 +211,8 @@ impl Builder {
                 format!("is {:?}; a disk may need 100 ms for one write", self.write_limit),
             ));
         }
+        // Before there is a file: what can never be right leaves no database behind.
+        self.declared = catalog::agreed(&self.declared)?;
         let options = crate::store::SledOptions {
             cache_capacity: self.cache,
             wait_limit: self.write_limit,
@@ -183,8 +226,10 @@ impl Builder {
     /// A database in memory, which ends with its last handle.
     ///
     /// # Errors
-    /// `InvalidInput` for settings that do not fit; `Storage` where there is no randomness.
-    pub fn in_memory(self) -> Result<Portcullis> {
+    /// `InvalidInput` for settings that do not fit, and for [declared](Self::declare) permissions that contradict each
+    /// other; `Storage` where there is no randomness.
+    pub fn in_memory(mut self) -> Result<Portcullis> {
+        self.declared = catalog::agreed(&self.declared)?;
         let store = MemoryStore::new(&super::TABLES.concat(), self.faults.clone());
         self.start(Box::new(store))
     }
@@ -206,7 +251,10 @@ impl Builder {
         )?;
         #[cfg(feature = "testing")]
         hasher.set_pause(self.pause);
-        let engine = Engine::start(store, self.clock, self.trust_clock, self.entropy, hasher, self.limits)?;
-        Ok(Portcullis::of(engine))
+        let (clock, trust) = (self.clock, self.trust_clock);
+        let engine = Engine::start(store, clock, trust, self.entropy, hasher, self.limits, self.rules)?;
+        let gate = Portcullis::of(engine);
+        gate.permissions().declare_agreed(&self.declared)?;
+        Ok(gate)
     }
 }

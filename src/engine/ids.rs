@@ -8,7 +8,7 @@
 use super::bookkeeping::{SEQUENCE, Sequence, SequenceRecord};
 use crate::error::{Error, Result};
 use crate::id::{Key, UserId};
-use crate::store::{self, Batch, CommitError, Expect, Store};
+use crate::store::{self, Batch, CommitError, Expect, Store, Stored};
 use parking_lot::Mutex;
 
 const FIRST_BLOCK: u64 = 64;
@@ -81,6 +81,21 @@ pub(crate) fn stage_next(
         None => batch.insert(&new)?,
     }
     Ok(start)
+}
+
+/// Stages that no permission number below this one is handed out any more, if that is not so already. Either way the row
+/// that was read is expected as it was: no permission has been defined or deleted since.
+pub(crate) fn stage_handed_out(
+    batch: &mut Batch,
+    old: Option<&Stored<SequenceRecord>>,
+    next: u64,
+) -> Result<()> {
+    let next = old.map_or(next, |old| old.record.next.max(next));
+    let new = SequenceRecord { sequence: Sequence::Permission, next };
+    match old {
+        Some(old) => batch.replace(old, &new),
+        None => batch.insert(&new),
+    }
 }
 
 /// Expects that no permission is defined or deleted between this call and the commit: what is read after it of the

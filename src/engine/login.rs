@@ -64,12 +64,14 @@ impl Login {
 }
 
 /// The true reason of a refusal, for the audit log only.
-enum Refusal {
+pub(super) enum Refusal {
     UnknownName,
     NoPassword,
     WrongPassword,
     NotActive(String),
     Changed,
+    /// The rule of that number.
+    Context(usize),
 }
 
 impl Refusal {
@@ -81,11 +83,12 @@ impl Refusal {
             Self::WrongPassword => "wrong password".to_owned(),
             Self::NotActive(status) => status.clone(),
             Self::Changed => "the password changed while it was verified".to_owned(),
+            Self::Context(number) => format!("refused by context rule {number}"),
         }
     }
 }
 
-fn status_detail(user: &UserRecord) -> String {
+pub(super) fn status_detail(user: &UserRecord) -> String {
     match &user.status.reason {
         Some(reason) => format!("{:?}: {reason}", user.status.kind),
         None => format!("{:?}", user.status.kind),
@@ -150,6 +153,9 @@ impl Portcullis {
         let Some(credential) = credential else { return engine.refuse(Some(id), &Refusal::NoPassword) };
         if !verified {
             return engine.refuse(Some(id), &Refusal::WrongPassword);
+        }
+        if let Some(refusal) = engine.refused_in_context(id, client)? {
+            return engine.refuse(Some(id), &refusal);
         }
         let upgraded = engine.hasher.upgrade(password, &credential.record.phc)?;
         match engine.open_session(id, &credential.record, upgraded.as_deref(), client, roles) {

@@ -8,6 +8,8 @@ mod authority;
 mod between;
 mod bookkeeping;
 mod builder;
+mod context;
+mod declare;
 mod delegations;
 mod duty;
 mod flags;
@@ -37,13 +39,14 @@ mod write;
 pub use access::Access;
 pub use audit::{Audit, AuditHead};
 pub use builder::Builder;
+pub use context::{CheckContext, ContextRule};
 pub use delegations::Delegations;
 pub use flags::{AppliedRule, FlagExplanation, FlagStep, Flags};
 pub use login::{Credentials, Login};
 pub use page::{Cursor, Page, PageRequest};
 pub use permissions::Permissions;
 pub use principal::{Decision, Principal};
-pub use review::{Explanation, Finding, Impact, Link, Review, Standing, UnusedRole, WhatIf};
+pub use review::{Explanation, Finding, Impact, Link, ObjectOperation, Review, Standing, UnusedRole, WhatIf};
 pub use roles::Roles;
 pub use scopes::Scopes;
 pub use separation::SeparationOfDuty;
@@ -65,6 +68,7 @@ use crate::id::UserId;
 use crate::secret::Entropy;
 use crate::session::SessionLimits;
 use crate::store::{Change, Scan, Sink, Store, Table};
+use context::Rules;
 use parking_lot::Mutex;
 use std::fmt;
 #[cfg(feature = "sled")]
@@ -303,6 +307,7 @@ pub(crate) struct Engine {
     hasher: PasswordHasher,
     user_ids: ids::UserIds,
     limits: SessionLimits,
+    rules: Rules,
     timeline: Timeline,
     /// The turn of writers that meet too often: see `write`.
     turns: Mutex<()>,
@@ -319,6 +324,7 @@ impl Engine {
         entropy: Arc<dyn Entropy>,
         hasher: PasswordHasher,
         limits: SessionLimits,
+        rules: Rules,
     ) -> Result<Self> {
         let view = Arc::new(View::new()?);
         load(&*store, &view)?;
@@ -326,8 +332,8 @@ impl Engine {
         let user_ids = ids::UserIds::default();
         let latest = if trust_clock { clock.now() } else { latest_record(&*store)? };
         let timeline = Timeline::starting(clock.now(), latest);
-        let engine =
-            Self { store, view, clock, entropy, hasher, user_ids, limits, timeline, turns: Mutex::new(()) };
+        let turns = Mutex::new(());
+        let engine = Self { store, view, clock, entropy, hasher, user_ids, limits, rules, timeline, turns };
         // Nothing depends on this sweep, so that what it can not read or decode keeps nobody out; but a handle that
         // stopped while it ran is not handed out.
         match engine.sweep_leftovers(OPEN_SWEEP) {

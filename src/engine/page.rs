@@ -140,4 +140,10 @@ impl<T> Page<T> {
     pub(crate) fn filter_map<U>(self, convert: impl FnMut(T) -> Option<U>) -> Page<U> {
         Page { items: self.items.into_iter().filter_map(convert).collect(), next: self.next }
     }
+
+    /// The same where the something else has to be read.
+    pub(crate) fn try_filter_map<U>(self, convert: impl FnMut(T) -> Result<Option<U>>) -> Result<Page<U>> {
+        let items = self.items.into_iter().map(convert).filter_map(Result::transpose);
+        Ok(Page { items: items.collect::<Result<_>>()?, next: self.next })
+    }
 }

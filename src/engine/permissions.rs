@@ -4,6 +4,7 @@ use super::Portcullis;
 use super::bookkeeping::{Leftover, Sequence};
 use super::ids::{stage_next, stage_permission_deleted};
 use super::page::{Page, PageRequest};
+use super::review::page_of_object;
 use super::write::Entry;
 use crate::audit::{AuditKind, Subject};
 use crate::catalog::{self, PermissionInfo, PermissionRecord};
@@ -12,7 +13,7 @@ use crate::permission::Permission;
 use crate::store::{self, Record};
 
 /// Permissions that share one commit when many are defined: eight operations each, and two to take their numbers.
-const BULK: usize = 20;
+pub(super) const BULK: usize = 20;
 
 /// Defines and lists permissions; get it from [`Portcullis::permissions`].
 #[derive(Clone, Copy, Debug)]
@@ -142,6 +143,22 @@ impl Permissions<'_> {
         ))
     }
 
+    /// The permissions on an object, by name: those whose name is the object, a colon, and an operation without a colon in
+    /// it. [`Review::role_operations_on`](crate::Review::role_operations_on) tells those that a role gives.
+    ///
+    /// A page can be shorter than asked for, and even empty, and still have a next one.
+    ///
+    /// # Errors
+    /// `NotFound` for an object that no permission is on, with the field `object`; `InvalidInput` for a wrong page and
+    /// what can not be in a name; the storage kinds.
+    pub fn of_object(&self, object: &str, page: &PageRequest) -> Result<Page<PermissionInfo>> {
+        let store = &*self.gate.engine().store;
+        // One that was deleted since the index was read is left out.
+        page_of_object(store, object, page, |_| true)?.try_filter_map(|(_, permission)| {
+            Ok(store::read::<PermissionRecord>(store, &permission)?.map(|found| found.record.into()))
+        })
+    }
+
     /// Deletes a permission: nobody holds it from the very next check on. Its bit is never used again, and a
     /// permission defined later under the same name is another one.
     ///
@@ -152,7 +169,7 @@ impl Permissions<'_> {
         engine.write(self.gate.actor(), |plan| {
             let old = store::read::<PermissionRecord>(plan.store, &permission)?
                 .ok_or_else(|| Error::not_found("permission", permission))?;
-            plan.batch.remove(&old);
+            catalog::stage_delete(&mut plan.batch, &old, plan.now)?;
             stage_permission_deleted(plan.store, &mut plan.batch)?;
             plan.leave(Leftover::Permission(permission))?;
             let entry = Entry::of(Subject::Permission(permission)).detail(old.record.name.as_str());

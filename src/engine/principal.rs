@@ -1,12 +1,14 @@
 //! The read path: from a token to a principal, and from a principal or a user to a decision. No lock that a writer
 //! holds across I/O, no allocation, no storage.
 
+use super::context::Asker;
 use super::view::{Answer, SessionHandle, ViewTime};
 use super::{Engine, Portcullis};
 use crate::crypto::{Digest, Presented};
 use crate::error::{Denial, Error, Result};
 use crate::id::{Flag, ScopeId, SessionId, UserId};
 use crate::permission::{Permission, PermissionSet};
+use crate::session::Client;
 use std::fmt;
 
 /// The answer to a check.
@@ -37,6 +39,8 @@ pub struct Principal<'g> {
     gate: &'g Portcullis,
     session: SessionHandle,
     user: UserId,
+    /// Where this request comes from, for context rules.
+    client: Option<&'g Client>,
 }
 
 impl fmt::Debug for Principal<'_> {
@@ -62,30 +66,37 @@ impl Principal<'_> {
     #[must_use]
     #[inline]
     pub fn can(&self, permission: Permission) -> bool {
-        let engine = self.gate.engine();
-        engine.view.check_session(self.session, permission, engine.seconds()) == Answer::Allow
+        self.answer(permission) == Answer::Allow
     }
 
     /// Whether the principal may do all of this now, decided at one moment.
     #[must_use]
     pub fn can_all(&self, permissions: &PermissionSet) -> bool {
         let engine = self.gate.engine();
-        engine.view.session_has_all(self.session, permissions, engine.seconds()) == Answer::Allow
+        let answer = engine.view.session_has_all(self.session, permissions, engine.seconds());
+        engine.in_context_of_all(answer, || self.asker(), permissions, ScopeId::ROOT) == Answer::Allow
     }
 
     /// Whether the principal may do this now at a scope: through what is held there, above it, and everywhere.
     #[must_use]
     #[inline]
     pub fn can_at(&self, permission: Permission, scope: ScopeId) -> bool {
-        let engine = self.gate.engine();
-        engine.view.check_session_at(self.session, permission, scope, engine.seconds()) == Answer::Allow
+        self.answer_at(permission, scope) == Answer::Allow
     }
 
     /// Whether the principal may do all of this now at a scope, decided at one moment.
     #[must_use]
     pub fn can_all_at(&self, permissions: &PermissionSet, scope: ScopeId) -> bool {
         let engine = self.gate.engine();
-        engine.view.session_has_all_at(self.session, permissions, scope, engine.seconds()) == Answer::Allow
+        let answer = engine.view.session_has_all_at(self.session, permissions, scope, engine.seconds());
+        engine.in_context_of_all(answer, || self.asker(), permissions, scope) == Answer::Allow
+    }
+
+    /// Whether the principal may do this at a scope on behalf of somebody: what both may do there now, and nothing
+    /// that only one of them may. See [`Portcullis::check_on_behalf_of`].
+    #[must_use]
+    pub fn can_on_behalf_of(&self, subject: UserId, permission: Permission, scope: ScopeId) -> bool {
+        self.check_on_behalf_of(subject, permission, scope).is_ok_and(Decision::is_allowed)
     }
 
     /// Whether a feature flag is on for the principal now, without a scope. False too for a flag that does not exist,
@@ -110,8 +121,7 @@ impl Principal<'_> {
     /// # Errors
     /// `Stopped` after a storage failure.
     pub fn check_at(&self, permission: Permission, scope: ScopeId) -> Result<Decision> {
-        let engine = self.gate.engine();
-        engine.decide(engine.view.check_session_at(self.session, permission, scope, engine.seconds()))
+        self.gate.engine().decide(self.answer_at(permission, scope))
     }
 
     /// As [`can`](Self::can), telling a refusal from an outage.
@@ -119,8 +129,23 @@ impl Principal<'_> {
     /// # Errors
     /// `Stopped` after a storage failure.
     pub fn check(&self, permission: Permission) -> Result<Decision> {
-        let engine = self.gate.engine();
-        engine.decide(engine.view.check_session(self.session, permission, engine.seconds()))
+        self.gate.engine().decide(self.answer(permission))
+    }
+
+    /// As [`can_on_behalf_of`](Self::can_on_behalf_of), telling a refusal from an outage.
+    ///
+    /// # Errors
+    /// `Stopped` after a storage failure.
+    pub fn check_on_behalf_of(
+        &self,
+        subject: UserId,
+        permission: Permission,
+        scope: ScopeId,
+    ) -> Result<Decision> {
+        match self.check_at(permission, scope)? {
+            Decision::Allow => self.gate.check_at(subject, permission, scope),
+            refusal @ Decision::Deny(_) => Ok(refusal),
+        }
     }
 
     /// As [`check`](Self::check), with every refusal as an error, to be used with `?`.
@@ -132,6 +157,25 @@ impl Principal<'_> {
             Decision::Allow => Ok(()),
             Decision::Deny(reason) => Err(Error::denied(reason)),
         }
+    }
+
+    #[inline]
+    fn answer(&self, permission: Permission) -> Answer {
+        let engine = self.gate.engine();
+        let answer = engine.view.check_session(self.session, permission, engine.seconds());
+        engine.in_context(answer, || self.asker(), Some(permission), ScopeId::ROOT)
+    }
+
+    #[inline]
+    fn answer_at(&self, permission: Permission, scope: ScopeId) -> Answer {
+        let engine = self.gate.engine();
+        let answer = engine.view.check_session_at(self.session, permission, scope, engine.seconds());
+        engine.in_context(answer, || self.asker(), Some(permission), scope)
+    }
+
+    #[inline]
+    const fn asker(&self) -> Asker<'_> {
+        Asker { user: self.user, session: Some(self.session()), client: self.client }
     }
 }
 
@@ -154,10 +198,30 @@ impl Portcullis {
     /// ```
     #[inline]
     pub fn authenticate(&self, token: impl AsRef<str>) -> Result<Principal<'_>> {
-        self.engine().authenticate(token.as_ref()).map(|(session, user)| Principal {
+        self.engine().authenticate(token.as_ref(), None).map(|(session, user)| Principal {
             gate: self,
             session,
             user,
+            client: None,
+        })
+    }
+
+    /// As [`authenticate`](Self::authenticate), with where this request comes from, for
+    /// [context rules](crate::ContextRule) to look at here and at each check by the principal. Nothing of it is stored.
+    ///
+    /// # Errors
+    /// As [`authenticate`](Self::authenticate).
+    #[inline]
+    pub fn authenticate_from<'g>(
+        &'g self,
+        token: impl AsRef<str>,
+        client: &'g Client,
+    ) -> Result<Principal<'g>> {
+        self.engine().authenticate(token.as_ref(), Some(client)).map(|(session, user)| Principal {
+            gate: self,
+            session,
+            user,
+            client: Some(client),
         })
     }
 
@@ -169,7 +233,8 @@ impl Portcullis {
     #[inline]
     pub fn check(&self, user: UserId, permission: Permission) -> Result<Decision> {
         let engine = self.engine();
-        engine.decide(engine.view.check_user(user, permission, engine.seconds()))
+        let answer = engine.view.check_user(user, permission, engine.seconds());
+        engine.decide(engine.in_context(answer, || Asker::user(user), Some(permission), ScopeId::ROOT))
     }
 
     /// Whether a user holds a permission now at a scope: through what is held there, above it, and everywhere. A
@@ -180,7 +245,8 @@ impl Portcullis {
     #[inline]
     pub fn check_at(&self, user: UserId, permission: Permission, scope: ScopeId) -> Result<Decision> {
         let engine = self.engine();
-        engine.decide(engine.view.check_user_at(user, permission, scope, engine.seconds()))
+        let answer = engine.view.check_user_at(user, permission, scope, engine.seconds());
+        engine.decide(engine.in_context(answer, || Asker::user(user), Some(permission), scope))
     }
 
     /// Whether a feature flag is on for a user now, without a scope. False too for a flag or a user that does not exist,
@@ -210,11 +276,10 @@ impl Portcullis {
     /// `Stopped` after a storage failure.
     pub fn check_all(&self, user: UserId, permissions: &PermissionSet) -> Result<Decision> {
         let engine = self.engine();
-        engine.decide(engine.view.user_has_all(user, permissions, engine.seconds()))
+        let answer = engine.view.user_has_all(user, permissions, engine.seconds());
+        engine.decide(engine.in_context_of_all(answer, || Asker::user(user), permissions, ScopeId::ROOT))
     }
-}
 
-impl Portcullis {
     /// As [`check_at`](Self::check_at), for several permissions at one moment.
     ///
     /// # Errors
@@ -226,12 +291,53 @@ impl Portcullis {
         scope: ScopeId,
     ) -> Result<Decision> {
         let engine = self.engine();
-        engine.decide(engine.view.user_has_all_at(user, permissions, scope, engine.seconds()))
+        let answer = engine.view.user_has_all_at(user, permissions, scope, engine.seconds());
+        engine.decide(engine.in_context_of_all(answer, || Asker::user(user), permissions, scope))
+    }
+
+    /// Whether a delegate may do this at a scope on behalf of a subject: only what both may do there now. The subject is
+    /// whoever the request began with, the delegate the service or person that carries it out, and no delegate can do
+    /// with the rights of its own what the subject may not (OWASP ASVS 5.0 8.3.3). [`ScopeId::ROOT`] is everywhere.
+    ///
+    /// The two halves are read one after the other, the delegate's first, each as it is at that moment, so that neither
+    /// is ever stale: a right that was taken from one of the two before this call is missed, and one that is taken while
+    /// it runs may be seen or not, as with any check. A yes says that each of the two might at a moment of this call,
+    /// which need not be the same moment.
+    ///
+    /// # Errors
+    /// `Stopped` after a storage failure.
+    ///
+    /// ```
+    /// # fn main() -> portcullis::Result<()> {
+    /// use portcullis::{NewUser, Portcullis, ScopeId};
+    /// let gate = Portcullis::in_memory()?;
+    /// let [read, write] = [gate.permissions().define("report:read")?, gate.permissions().define("report:write")?];
+    /// let both = gate.roles().create("author", [read, write])?;
+    /// let viewer = gate.roles().create("viewer", [read])?;
+    /// let [exporter, ada] = [gate.users().create(NewUser::new("exporter"))?.id, gate.users().create(NewUser::new("ada"))?.id];
+    /// gate.roles().assign(exporter, both)?;
+    /// gate.roles().assign(ada, viewer)?;
+    /// assert!(gate.check_on_behalf_of(exporter, ada, read, ScopeId::ROOT)?.is_allowed());
+    /// assert!(!gate.check_on_behalf_of(exporter, ada, write, ScopeId::ROOT)?.is_allowed());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn check_on_behalf_of(
+        &self,
+        delegate: UserId,
+        subject: UserId,
+        permission: Permission,
+        scope: ScopeId,
+    ) -> Result<Decision> {
+        match self.check_at(delegate, permission, scope)? {
+            Decision::Allow => self.check_at(subject, permission, scope),
+            refusal @ Decision::Deny(_) => Ok(refusal),
+        }
     }
 }
 
 impl Engine {
-    fn authenticate(&self, token: &str) -> Result<(SessionHandle, UserId)> {
+    fn authenticate(&self, token: &str, client: Option<&Client>) -> Result<(SessionHandle, UserId)> {
         let Some(presented) = Presented::parse(token) else { return Err(self.refuse_session()) };
         // The line is on its way from memory while the digest is computed.
         let Some(found) = self.view.find(presented.id()) else { return Err(self.refuse_session()) };
@@ -241,7 +347,8 @@ impl Engine {
             return Err(self.refuse_session());
         }
         let (session, now) = (line.handle, self.seconds());
-        match self.view.session_live(session, now) {
+        let asker = || Asker { user: line.user, session: Some(session.id()), client };
+        match self.in_context(self.view.session_live(session, now), asker, None, ScopeId::ROOT) {
             Answer::Allow => {}
             Answer::Stopped => return Err(self.stopped()),
             Answer::Deny | Answer::Gone => return Err(self.refuse_session()),

@@ -6,7 +6,7 @@ use super::{Engine, Portcullis};
 use crate::access::AccessRecord;
 use crate::assignment::AssignmentRecord;
 use crate::audit::{self, AUDIT};
-use crate::catalog::PermissionRecord;
+use crate::catalog::{PermissionRecord, RetiredRecord};
 use crate::credential::CredentialRecord;
 use crate::delegation::{DelegationRecord, DelegationsRecord};
 use crate::error::Result;
@@ -75,6 +75,7 @@ impl Portcullis {
         engine.verify_table::<AttributesRecord>(&mut found)?;
         engine.verify_table::<CredentialRecord>(&mut found)?;
         engine.verify_table::<PermissionRecord>(&mut found)?;
+        engine.verify_table::<RetiredRecord>(&mut found)?;
         engine.verify_table::<RoleRecord>(&mut found)?;
         engine.verify_table::<GrantChunk>(&mut found)?;
         engine.verify_table::<DenyChunk>(&mut found)?;
@@ -415,6 +416,7 @@ pub(crate) fn decode_as_every_record(bytes: &[u8]) -> usize {
         + taken::<AttributesRecord>(bytes)
         + taken::<CredentialRecord>(bytes)
         + taken::<PermissionRecord>(bytes)
+        + taken::<RetiredRecord>(bytes)
         + taken::<RoleRecord>(bytes)
         + taken::<GrantChunk>(bytes)
         + taken::<DenyChunk>(bytes)

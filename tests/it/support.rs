@@ -52,6 +52,11 @@ impl Disk {
         self.builder.clone().open(&self.path)
     }
 
+    /// Opens it with further settings.
+    pub(crate) fn open_with(&self, settings: impl FnOnce(Builder) -> Builder) -> Result<Portcullis> {
+        settings(self.builder.clone()).open(&self.path)
+    }
+
     pub(crate) fn open(&self) -> Portcullis {
         self.try_open().unwrap()
     }

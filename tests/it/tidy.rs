@@ -28,6 +28,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("flag", 4),
     ("engine", 5),
     ("lib", 6),
+    ("macros", 6),
     ("testing", 6),
     ("casbin", 6),
 ];

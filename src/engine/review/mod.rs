@@ -2,12 +2,15 @@
 
 mod authorized;
 mod explain;
+mod objects;
 mod unused;
 mod what_if;
 mod who;
 
 pub(super) use explain::tells;
 pub use explain::{Explanation, Finding, Link, Standing};
+pub use objects::ObjectOperation;
+pub(super) use objects::page_of_object;
 pub use unused::UnusedRole;
 pub use what_if::{Impact, WhatIf};
 

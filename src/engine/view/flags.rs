@@ -7,9 +7,10 @@
 use super::lines::SessionHandle;
 use super::part::{Holding, Part};
 use super::segmented::Segmented;
-use super::sets::{Ask, Vote, Wide};
+use super::sets::{Ask, Vote};
 use super::step::{Step, step};
 use super::tally::Who;
+use super::wide::Wide;
 use super::{Answer, View, ViewTime, denial};
 use crate::error::{Error, Result};
 use crate::flag::{FlagRecord, FlagState, FlagTarget};

@@ -23,6 +23,7 @@ mod step;
 mod tally;
 mod time;
 mod users;
+mod wide;
 mod write;
 
 pub(crate) use flags::FlagSettings;

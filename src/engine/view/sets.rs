@@ -8,20 +8,16 @@ use super::policy::Policy;
 use super::segmented::Segmented;
 use super::step::{Step, step};
 use super::time::ViewTime;
+use super::wide::Wide;
 use crate::error::{Error, Result};
 use crate::id::{Flag, RoleId, ScopeId};
 use crate::permission::{Permission, PermissionSet};
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
-use std::sync::{Arc, OnceLock};
 
 /// Words in the entry itself: with the version and the window they fill one cache line.
 const NEAR: usize = 6;
-/// The tiers of a wider set end at 16, 64, .. 16,384 words, the last one at [`Permission::LIMIT`].
-const FAR_FIRST: usize = 16;
-const FAR_TIERS: usize = 6;
-const _: () = assert!(FAR_FIRST << (2 * (FAR_TIERS - 1)) == Permission::LIMIT as usize / 64);
-
 /// The stamp of a set whose bits nobody has worked out.
 const NO_STAMP: u64 = 0;
 
@@ -46,51 +42,6 @@ pub(super) enum Vote {
     Silent,
     /// Whatever other sets say.
     Deny,
-}
-
-/// All words up to the tier's end; absent for as long as they are empty.
-type Tier = OnceLock<Box<[AtomicU64]>>;
-
-/// Words of any number, in tiers of which only those are allocated that were ever needed.
-#[derive(Debug, Default)]
-pub(super) struct Wide(OnceLock<Box<[Tier; FAR_TIERS]>>);
-
-impl Wide {
-    pub(super) fn word(&self, index: usize) -> u64 {
-        self.cell(index).map_or(0, |word| word.load(Ordering::Acquire))
-    }
-
-    fn cell(&self, index: usize) -> Option<&AtomicU64> {
-        self.0.get()?.get(far_tier(index))?.get()?.get(index)
-    }
-
-    /// Whether anything was ever stored here.
-    pub(super) fn is_used(&self) -> bool {
-        self.0.get().is_some()
-    }
-
-    pub(super) fn store(&self, words: &[u64]) {
-        let tiers = self.0.get_or_init(Box::default);
-        let mut start = 0;
-        for (end, tier) in (0..).map(|n| FAR_FIRST << (2 * n)).zip(tiers.iter()) {
-            let span = words.get(start..words.len().min(end)).unwrap_or_default();
-            if tier.get().is_some() || span.iter().any(|word| *word != 0) {
-                let cells = tier.get_or_init(|| (0..end).map(|_| AtomicU64::new(0)).collect());
-                let padded = span.iter().copied().chain(std::iter::repeat(0));
-                for (cell, word) in cells.iter().skip(start).zip(padded) {
-                    cell.store(word, Ordering::Release);
-                }
-            }
-            start = end;
-        }
-    }
-
-    pub(super) fn bytes(&self) -> usize {
-        self.0.get().map_or(0, |tiers| {
-            let cells: usize = tiers.iter().filter_map(OnceLock::get).map(|cells| cells.len()).sum();
-            size_of_val(&**tiers) + cells * size_of::<AtomicU64>()
-        })
-    }
 }
 
 /// The permission bits of one set of parts, as they are under a policy version and for a span of time.
@@ -155,11 +106,6 @@ impl Entry {
         self.window.store(pair(window.0, window.1), Ordering::Relaxed);
         self.stamp.store(stamp, Ordering::Release);
     }
-}
-
-/// The tier that has a word: counted, as `Segmented` says why the highest bit is not asked for.
-fn far_tier(index: usize) -> usize {
-    (0..FAR_TIERS).filter(|tier| index >= FAR_FIRST << (2 * tier)).count()
 }
 
 /// The readers' side: entries by number. Number 0 is the set of nothing.
@@ -440,6 +386,7 @@ impl Interner {
 
 #[cfg(test)]
 mod tests {
+    use super::super::wide::FAR_FIRST;
     use super::*;
 
     const NOW: ViewTime = ViewTime::from_secs(5);
@@ -448,7 +395,7 @@ mod tests {
         let far = sets.far.grow_to(number).unwrap();
         let entry = sets.entries.grow_to(number).unwrap();
         entry.store(words, version << 2, (0, u32::MAX), || {
-            if words.len() > NEAR || far.0.get().is_some() {
+            if words.len() > NEAR || far.is_used() {
                 far.store(words);
             }
         });
