@@ -24,7 +24,7 @@ pub enum Effect {
 ///
 /// ```
 /// # fn main() -> portcullis::Result<()> {
-/// use portcullis::{Grant, NewUser, Portcullis, ScopeId};
+/// use portcullis::{Grant, NewUser, PageRequest, Portcullis, ScopeId};
 /// let gate = Portcullis::in_memory()?;
 /// let read = gate.permissions().define("doc:read")?;
 /// let viewer = gate.roles().create("viewer", [read])?;
@@ -34,6 +34,8 @@ pub enum Effect {
 /// gate.roles().assign_with(ada, viewer, &Grant::new().at(acme))?;
 /// assert!(gate.check_at(ada, read, doc)?.is_allowed());
 /// assert!(!gate.check(ada, read)?.is_allowed()); // not everywhere
+/// let held = gate.roles().of_user(ada, &PageRequest::default())?.items;
+/// assert_eq!((held[0].terms.scope(), held[0].terms.ends()), (acme, None));
 /// # Ok(())
 /// # }
 /// ```
@@ -87,6 +89,42 @@ impl Grant {
     pub fn because(mut self, reason: impl Into<String>) -> Self {
         self.reason = reason.into();
         self
+    }
+
+    /// Where it holds: there and below.
+    #[must_use]
+    pub const fn scope(&self) -> ScopeId {
+        self.scope
+    }
+
+    /// Whether it gives or forbids.
+    #[must_use]
+    pub const fn effect(&self) -> Effect {
+        self.effect
+    }
+
+    /// When it begins, where it does not hold from the start.
+    #[must_use]
+    pub const fn begins(&self) -> Option<Timestamp> {
+        self.from
+    }
+
+    /// When it is over, where it has an end.
+    #[must_use]
+    pub const fn ends(&self) -> Option<Timestamp> {
+        self.until
+    }
+
+    /// Whether it was given in an emergency.
+    #[must_use]
+    pub const fn is_break_glass(&self) -> bool {
+        self.break_glass
+    }
+
+    /// Why it was given; may be empty.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        &self.reason
     }
 
     /// Checks the terms and brings the bounds to whole seconds.

@@ -7,8 +7,8 @@ mod model;
 use crate::support::{Disk, PASSWORD, all, log_in, sound, user};
 use model::{Failing, Model, Roles, Session, Set, unless};
 use portcullis::{
-    Client, Credentials, ErrorKind, Permission, Portcullis, Result, RoleId, ScopeId, SeparationKind,
-    SessionId, UserId,
+    Client, Credentials, ErrorKind, ObjectOperation, Permission, Portcullis, Result, RoleId, ScopeId,
+    SeparationKind, SessionId, UserId,
 };
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -314,6 +314,15 @@ impl Run {
         }
     }
 
+    /// The operations on each object, by name.
+    fn compare_objects(&self, held: &BTreeSet<Permission>, ask: impl Fn(&str) -> Vec<ObjectOperation>) {
+        for object in OBJECTS {
+            let of_it = held.iter().map(|one| self.permissions[one]).filter(|(of, _)| *of == object);
+            let due: BTreeSet<&str> = of_it.map(|(_, operation)| operation).collect();
+            assert!(ask(object).iter().map(|found| found.operation.as_str()).eq(due));
+        }
+    }
+
     /// Every review function, for everything there is.
     fn compare(&self) {
         let (gate, model) = (&self.gate, &self.model);
@@ -327,6 +336,9 @@ impl Run {
             assert!(review.authorized_roles(*user).unwrap().into_iter().eq(model.authorized(*user)));
             let due = model.permissions(&model.assigned(*user));
             assert!(gate.users().permissions(*user).unwrap().iter().eq(due.iter().copied()));
+            self.compare_objects(&due, |object| {
+                all(|page| review.user_operations_on(*user, object, ScopeId::ROOT, page))
+            });
             for permission in self.permissions.keys() {
                 let allowed = gate.check(*user, *permission).unwrap().is_allowed();
                 assert_eq!(allowed, due.contains(permission));
@@ -350,6 +362,9 @@ impl Run {
             let due = model.users.iter().copied().filter(|user| model.authorized(*user).contains(role));
             assert!(users.into_iter().eq(due));
             assert!(roles.effective(*role).unwrap().iter().eq(model.permissions(&alone)));
+            self.compare_objects(&model.permissions(&alone), |object| {
+                all(|page| review.role_operations_on(*role, object, page))
+            });
             let below = model.below(&alone);
             assert!(
                 roles.juniors(*role).unwrap().into_iter().eq(below.into_iter().filter(|one| one != role))
