@@ -148,8 +148,14 @@ impl Grant {
             if self.reason.trim().is_empty() {
                 return Err(Error::invalid("grant.reason", "is empty; an emergency grant needs a reason"));
             }
-            if self.effect == Effect::Deny || self.until.is_none() {
-                return Err(Error::invalid("grant", "an emergency grant allows, and has an end"));
+            if self.effect == Effect::Deny {
+                return Err(Error::invalid(
+                    "grant",
+                    "is an emergency grant that denies; make a plain denial",
+                ));
+            }
+            if self.until.is_none() {
+                return Err(Error::invalid("grant.until", "is not given; an emergency grant has an end"));
             }
         }
         Ok(self)

@@ -74,7 +74,10 @@ pub(crate) fn stage_grant(store: &dyn Store, batch: &mut Batch, new: &AccessReco
         Some(old) if old.record.terms.has_ended(new.since) => batch.replace(&old, new),
         Some(_) => Err(Error::exists(
             "permission",
-            format!("{} has a grant or denial of {} there already", new.user, new.permission),
+            format!(
+                "{} has a grant or denial of {} at {} already",
+                new.user, new.permission, new.terms.scope
+            ),
         )),
         None => batch.insert(new),
     }
@@ -93,6 +96,9 @@ pub(crate) fn stage_withdraw(
             batch.remove(&old);
             Ok(old.record)
         }
-        None => Err(Error::not_found("permission", format_args!("the grant of {permission} to {user}"))),
+        None => Err(Error::not_found(
+            "permission",
+            format_args!("the grant of {permission} to {user} at {scope}"),
+        )),
     }
 }

@@ -73,7 +73,10 @@ impl From<AssignmentRecord> for Assignment {
 pub(crate) fn stage_assign(store: &dyn Store, batch: &mut Batch, new: &AssignmentRecord) -> Result<()> {
     match store::read::<AssignmentRecord>(store, &new.key())? {
         Some(old) if old.record.terms.has_ended(new.since) => batch.replace(&old, new),
-        Some(_) => Err(Error::exists("role", format!("{} holds {} already", new.user, new.role))),
+        Some(_) => {
+            let at = new.terms.scope;
+            Err(Error::exists("role", format!("{} is assigned {} at {at} already", new.user, new.role)))
+        }
         None => batch.insert(new),
     }
 }
@@ -91,6 +94,6 @@ pub(crate) fn stage_unassign(
             batch.remove(&old);
             Ok(old.record)
         }
-        None => Err(Error::not_found("role", format_args!("the assignment of {role} to {user}"))),
+        None => Err(Error::not_found("role", format_args!("the assignment of {role} to {user} at {scope}"))),
     }
 }

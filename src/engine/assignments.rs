@@ -208,7 +208,11 @@ fn expect_within(plan: &mut Plan<'_>, role: &RoleRecord, scope: ScopeId) -> Resu
     }
     let tenant = scope::tenant_of(plan.store, scope)?;
     if role.scope != ScopeId::ROOT && role.scope != tenant {
-        let message = format!("{scope} does not lie in {}, the tenant of {}", role.scope, role.id);
+        let message = format!(
+            "{scope} does not lie in {home}, the tenant of {role}; assign it at a scope there",
+            home = role.scope,
+            role = role.id
+        );
         return Err(Error::invalid("grant.scope", message));
     }
     Ok(())

@@ -1,14 +1,15 @@
 //! What separation of duty forbids, decided in the plan of each change that could break it.
 //!
-//! Whoever gives a role expects the sets and the hierarchy as they were read, and writes the activity row where there are
-//! sets; whoever judges what others hold or have active expects that row as it was read before. So of two changes that
-//! are fine one by one and not together, the later one is planned again and sees the former.
+//! Whoever gives a role or opens a session expects the sets and the hierarchy as they were read, and leaves a trace where
+//! there are sets; whoever judges what others hold or have active expects the traces as they were read before. So of two
+//! changes that are fine one by one and not together, the later one is planned again and sees the former.
 //!
 //! INVARIANT: no user holds as many roles of a static set as its number, and no live session has as many of a dynamic
 //! one active; roles below an active one are active. A role that was selected and that its user does not have is not
 //! active; where it would come back beside one that forbids it, it leaves the selection.
 
 use super::Engine;
+use super::assignments::scope_is_there;
 use super::bookkeeping::Leftover;
 use super::view::{Answer, ViewTime};
 use super::write::{Entry, Plan};
@@ -17,18 +18,22 @@ use crate::audit::{AuditKind, Subject};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::grant::Effect;
-use crate::id::{Key, RoleId, UserId};
+use crate::id::{Key, RoleId, ScopeId, UserId};
 use crate::role;
-use crate::separation::{self, SeparationKind, SeparationRecord};
+use crate::separation::{self, SeparationKind, SeparationRecord, Traces};
 use crate::session::{SESSION_BY_USER, SessionRecord};
 use crate::store::{self, Record, Scan, Store};
 use crate::user::{self, UserRecord};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
 
 /// Most roles that a session can select.
 pub(super) const MAX_SELECTED: usize = 256;
 /// Sessions of one user that an assignment narrows one by one; if there are more, they all end.
-const MOST_NARROWED: usize = 32;
+const MOST_NARROWED: usize = 16;
+/// What ended so short a time ago still counts: the time can go back a second unnoticed, and a check that is under way may
+/// have begun before.
+const MARGIN: Duration = Duration::from_secs(5);
 
 /// A link between two roles that is not made yet.
 #[derive(Clone, Copy)]
@@ -62,22 +67,43 @@ pub(super) fn assigned(
 ) -> Result<BTreeSet<RoleId>> {
     let prefix = user.bytes();
     let all = Scan { prefix: &prefix, limit: usize::MAX, ..Scan::default() };
-    let rows = store::page::<AssignmentRecord>(store, &all)?.0.into_iter().map(|row| row.record);
-    let counts = |row: &AssignmentRecord| {
-        row.terms.effect == Effect::Allow
-            && if begun { row.terms.holds_at(now) } else { !row.terms.has_ended(now) }
-    };
-    Ok(rows.filter(counts).map(|row| row.role).collect())
+    let (mut roles, mut places) = (BTreeSet::new(), HashMap::new());
+    for row in store::page::<AssignmentRecord>(store, &all)?.0.into_iter().map(|row| row.record) {
+        let counts = if begun { row.terms.holds_at(now) } else { counts(&row, now) };
+        if counts && row.terms.effect == Effect::Allow && is_there(store, &mut places, row.terms.scope)? {
+            roles.insert(row.role);
+        }
+    }
+    Ok(roles)
+}
+
+/// Whether an assignment has not ended, or only just.
+fn counts(row: &AssignmentRecord, now: Timestamp) -> bool {
+    !row.terms.has_ended(before(now))
+}
+
+fn before(now: Timestamp) -> Timestamp {
+    let margin = u64::try_from(MARGIN.as_millis()).unwrap_or(u64::MAX);
+    Timestamp::from_millis(now.as_millis().saturating_sub(margin))
+}
+
+/// Whether the scope is there; what is assigned at one that was deleted may not be swept yet.
+fn is_there(store: &dyn Store, known: &mut HashMap<ScopeId, bool>, scope: ScopeId) -> Result<bool> {
+    if let Some(known) = known.get(&scope) {
+        return Ok(*known);
+    }
+    let there = scope_is_there(store, scope)?;
+    known.insert(scope, there);
+    Ok(there)
 }
 
 /// Sees that a role can be given to these users, and narrows their sessions where it may not be active in them.
 pub(super) fn before_assign(plan: &mut Plan<'_>, role: RoleId, users: &[UserId]) -> Result<()> {
     let Some(sets) = separation::expect_sets(plan.store, &mut plan.batch)? else { return Ok(()) };
-    let activity = separation::read_activity(plan.store)?;
+    let traces = Traces::read(plan.store)?;
     role::expect_hierarchy(plan.store, &mut plan.batch)?;
     let gained = role::with_juniors(plan.store, [role])?;
-    let concerned: Vec<&SeparationRecord> = sets.iter().filter(|set| set.count(&gained) > 0).collect();
-    separation::stage_activity(&mut plan.batch, activity.as_ref(), !concerned.is_empty())?;
+    let concerned = concerned(plan, &sets, &gained, &traces)?;
     for user in users.iter().filter(|_| !concerned.is_empty()) {
         let held = assigned(plan.store, *user, plan.now, false)?;
         let before = role::with_juniors(plan.store, held.iter().copied())?;
@@ -96,6 +122,27 @@ pub(super) fn before_assign(plan: &mut Plan<'_>, role: RoleId, users: &[UserId])
         narrow_sessions(plan, *user, &dynamic, Held { assigned: &held, before: &before, after: &after })?;
     }
     Ok(())
+}
+
+/// The sets that have any of these roles in them, which somebody is to be given: leaves a trace of that, and expects those
+/// of others as far as they are to be judged.
+fn concerned<'s>(
+    plan: &mut Plan<'_>,
+    sets: &'s [SeparationRecord],
+    gained: &BTreeSet<RoleId>,
+    traces: &Traces,
+) -> Result<Vec<&'s SeparationRecord>> {
+    let concerned: Vec<&SeparationRecord> = sets.iter().filter(|set| set.count(gained) > 0).collect();
+    if concerned.is_empty() {
+        plan.gives_way = true;
+    } else {
+        traces.expect_roles(&mut plan.batch);
+    }
+    if concerned.iter().any(|set| set.kind == SeparationKind::Dynamic) {
+        traces.expect_sessions(&mut plan.batch);
+    }
+    traces.leave_roles(&mut plan.batch)?;
+    Ok(concerned)
 }
 
 /// What a user was assigned, and that with all that it inherits, before and after one role more.
@@ -122,7 +169,7 @@ fn narrow_sessions(
     let mut narrowed = Vec::new();
     for session in store::page_by::<SessionRecord>(plan.store, SESSION_BY_USER, &all)?.0 {
         let record = &session.record;
-        if record.generation < account.record.generation || record.expires <= plan.now {
+        if record.generation < account.record.generation || record.expires <= before(plan.now) {
             continue;
         }
         let (roles, active) = match &record.roles {
@@ -147,6 +194,11 @@ fn narrow_sessions(
     }
     for (session, roles) in narrowed {
         plan.batch.replace(&session, &SessionRecord { roles: Some(roles), ..session.record.clone() })?;
+        let entry = Entry::of(Subject::Session(session.record.id)).and(Subject::User(user));
+        plan.record(
+            AuditKind::RoleDeactivated,
+            entry.detail("fixed to the roles so far: others were assigned"),
+        )?;
     }
     Ok(())
 }
@@ -155,26 +207,37 @@ fn narrow_sessions(
 /// hierarchy is expected as it is read here.
 pub(super) fn before_link(engine: &Engine, plan: &mut Plan<'_>, link: Link) -> Result<()> {
     let Some(sets) = separation::expect_sets(plan.store, &mut plan.batch)? else { return Ok(()) };
-    let activity = separation::read_activity(plan.store)?;
+    let traces = Traces::read(plan.store)?;
     let gained = role::with_juniors(plan.store, [link.junior])?;
-    let concerned: Vec<&SeparationRecord> = sets.iter().filter(|set| set.count(&gained) > 0).collect();
-    separation::stage_activity(&mut plan.batch, activity.as_ref(), !concerned.is_empty())?;
+    let concerned = concerned(plan, &sets, &gained, &traces)?;
     let (store, now) = (plan.store, plan.now);
     concerned.into_iter().try_for_each(|set| hold_to(engine, store, now, set, Some(link)))
 }
 
 /// Sees that a set, as it would be, is kept by everybody as they are.
 pub(super) fn before_set(engine: &Engine, plan: &mut Plan<'_>, set: &SeparationRecord) -> Result<()> {
-    let activity = separation::read_activity(plan.store)?;
-    separation::stage_activity(&mut plan.batch, activity.as_ref(), true)?;
+    let traces = Traces::read(plan.store)?;
+    traces.expect_roles(&mut plan.batch);
+    if set.kind == SeparationKind::Dynamic {
+        traces.expect_sessions(&mut plan.batch);
+    }
     role::expect_hierarchy(plan.store, &mut plan.batch)?;
     hold_to(engine, plan.store, plan.now, set, None)
+}
+
+/// As [`before_set`], before anything is staged.
+pub(super) fn judge(engine: &Engine, set: &SeparationRecord) -> Result<()> {
+    hold_to(engine, &*engine.store, engine.now(), set, None)
 }
 
 /// Which members of a set each role is or inherits from, as bits, for all roles that have any.
 fn masks(store: &dyn Store, set: &SeparationRecord, link: Option<Link>) -> Result<BTreeMap<RoleId, u128>> {
     let mut masks: BTreeMap<RoleId, u128> = BTreeMap::new();
     for (place, member) in set.roles.iter().enumerate() {
+        // One that was deleted may not be swept yet, nor what was assigned of it.
+        if role::present(store, &[*member])?.is_empty() {
+            continue;
+        }
         let bit = 1u128 << place;
         let mut open = vec![*member];
         while let Some(role) = open.pop() {
@@ -198,14 +261,17 @@ fn hold_to(
     link: Option<Link>,
 ) -> Result<()> {
     let masks = masks(store, set, link)?;
-    let mut users: HashMap<UserId, u128> = HashMap::new();
+    let (mut users, mut places): (HashMap<UserId, u128>, _) = (HashMap::new(), HashMap::new());
     for (role, mask) in &masks {
         let (prefix, mut after) = (role.bytes(), None::<Vec<u8>>);
         loop {
             let scan = Scan { prefix: &prefix, after: after.as_deref(), limit: 1024, descending: false };
             let (rows, next) = store::page_by::<AssignmentRecord>(store, ASSIGNMENT_BY_ROLE, &scan)?;
             for row in rows.into_iter().map(|row| row.record) {
-                if row.terms.effect == Effect::Allow && !row.terms.has_ended(now) {
+                if row.terms.effect == Effect::Allow
+                    && counts(&row, now)
+                    && is_there(store, &mut places, row.terms.scope)?
+                {
                     *users.entry(row.user).or_default() |= mask;
                 }
             }
@@ -254,9 +320,9 @@ fn hold_sessions_to(
     // From the rows; the read model, which may be a commit behind, only knows better which ones are idle for too long.
     let is_live = |session: &SessionRecord| {
         session.generation >= account.record.generation
-            && session.expires > now
+            && session.expires > before(now)
             && engine.view.find(session.id).is_none_or(|found| {
-                engine.view.session_live(found.handle(), ViewTime::from(now)) != Answer::Gone
+                engine.view.session_live(found.handle(), ViewTime::from(before(now))) != Answer::Gone
             })
     };
     let bits = |role: &RoleId| masks.get(role).copied().unwrap_or(0);
@@ -286,22 +352,23 @@ pub(super) fn for_new_session(
     let sets = separation::expect_sets(plan.store, &mut plan.batch)?;
     let sets: Option<Vec<SeparationRecord>> =
         sets.map(|sets| sets.into_iter().filter(|set| set.kind == SeparationKind::Dynamic).collect());
-    let activity = match &sets {
-        Some(_) => separation::read_activity(plan.store)?,
-        None => None,
+    let (traces, sets) = match sets {
+        None => (None, Vec::new()),
+        Some(sets) => (Some(Traces::read(plan.store)?), sets),
     };
-    let (armed, sets) = (sets.is_some(), sets.unwrap_or_default());
+    if let Some(traces) = &traces {
+        plan.gives_way = true;
+        traces.leave_sessions(&mut plan.batch)?;
+    }
     if asked.is_none() && sets.is_empty() {
-        // A set may be about to be made.
-        if armed {
-            separation::stage_activity(&mut plan.batch, activity.as_ref(), false)?;
-        }
         return Ok(None);
     }
     role::expect_hierarchy(plan.store, &mut plan.batch)?;
     let Some(asked) = asked else {
         // Whoever is assigned a role meanwhile is to find this session, or to be found here.
-        separation::stage_activity(&mut plan.batch, activity.as_ref(), true)?;
+        if let Some(traces) = &traces {
+            traces.expect_roles(&mut plan.batch);
+        }
         let held = assigned(plan.store, user, plan.now, false)?;
         let active = role::with_juniors(plan.store, held.iter().copied())?;
         let over: Vec<&SeparationRecord> =
@@ -324,10 +391,7 @@ pub(super) fn for_new_session(
     if let Some(missing) = asked.iter().find(|role| !held.contains(role)) {
         return Err(Error::not_found("role", format_args!("{missing} among the roles of {user}")));
     }
-    if armed {
-        separation::stage_activity(&mut plan.batch, activity.as_ref(), false)?;
-        may_be_active(plan.store, &sets, "the session", &asked)?;
-    }
+    may_be_active(plan.store, &sets, "the session", &asked)?;
     Ok(Some(asked.into_iter().collect()))
 }
 
@@ -352,9 +416,9 @@ pub(super) fn before_activation(
     roles: &BTreeSet<RoleId>,
 ) -> Result<()> {
     let Some(sets) = separation::expect_sets(plan.store, &mut plan.batch)? else { return Ok(()) };
-    let activity = separation::read_activity(plan.store)?;
     role::expect_hierarchy(plan.store, &mut plan.batch)?;
-    separation::stage_activity(&mut plan.batch, activity.as_ref(), false)?;
+    plan.gives_way = true;
+    Traces::read(plan.store)?.leave_sessions(&mut plan.batch)?;
     let sets: Vec<SeparationRecord> =
         sets.into_iter().filter(|set| set.kind == SeparationKind::Dynamic).collect();
     may_be_active(plan.store, &sets, session.id, roles)

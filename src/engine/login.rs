@@ -232,7 +232,15 @@ impl Engine {
                 roles,
             };
             plan.batch.insert(&record)?;
-            let detail = client.ip.map(|ip| format!("from {ip}")).unwrap_or_default();
+            let mut detail = client.ip.map(|ip| format!("from {ip}")).unwrap_or_default();
+            if let Some(roles) = &record.roles {
+                let named: Vec<String> = roles.iter().map(RoleId::to_string).collect();
+                detail = format!(
+                    "{detail} with {} active",
+                    if named.is_empty() { "no role".to_owned() } else { named.join(", ") }
+                );
+            }
+            let detail = detail.trim_start();
             let entry = Entry::of(Subject::User(user)).and(Subject::Session(id)).detail(detail);
             plan.record(AuditKind::LoginSuccess, entry)?;
             Ok(Ok(Login { token, session: record.into() }))

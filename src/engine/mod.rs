@@ -69,7 +69,6 @@ use crate::secret::Entropy;
 use crate::session::SessionLimits;
 use crate::store::{Change, Scan, Sink, Store, Table};
 use context::Rules;
-use parking_lot::Mutex;
 use std::fmt;
 #[cfg(feature = "sled")]
 use std::path::Path;
@@ -310,7 +309,7 @@ pub(crate) struct Engine {
     rules: Rules,
     timeline: Timeline,
     /// The turn of writers that meet too often: see `write`.
-    turns: Mutex<()>,
+    turns: write::Turns,
 }
 
 /// Rows of what was deleted before a crash that an open sweeps; maintenance does the others.
@@ -332,7 +331,7 @@ impl Engine {
         let user_ids = ids::UserIds::default();
         let latest = if trust_clock { clock.now() } else { latest_record(&*store)? };
         let timeline = Timeline::starting(clock.now(), latest);
-        let turns = Mutex::new(());
+        let turns = write::Turns::default();
         let engine = Self { store, view, clock, entropy, hasher, user_ids, limits, rules, timeline, turns };
         // Nothing depends on this sweep, so that what it can not read or decode keeps nobody out; but a handle that
         // stopped while it ran is not handed out.

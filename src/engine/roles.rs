@@ -14,8 +14,12 @@ use crate::id::{Key, RoleId, ScopeId};
 use crate::permission::{Permission, PermissionSet};
 use crate::role::{self, ROLE_BY_NAME, Role, RoleChange, RoleRecord};
 use crate::scope;
-use crate::store::{self, Record, Store, Stored};
+use crate::separation::{SEPARATION_BY_ROLE, SeparationRecord};
+use crate::store::{self, Record, Scan, Store, Stored};
 use crate::text;
+
+/// Sets that keep a role apart of which the audit log is told when the role is deleted, one by one.
+const MOST_TOLD: usize = 8;
 
 /// Creates, links and assigns roles; get it from [`Portcullis::roles`].
 ///
@@ -212,10 +216,9 @@ impl Roles<'_> {
     pub fn revoke(&self, role: RoleId, permission: Permission) -> Result<()> {
         match self.change_bits::<false>(role, &[permission], false)? {
             true => Ok(()),
-            false => Err(Error::not_found(
-                "permission",
-                format_args!("{permission} among what {role} grants itself"),
-            )),
+            false => {
+                Err(Error::not_found("permission", format_args!("a grant of {permission} by {role} itself")))
+            }
         }
     }
 
@@ -314,6 +317,12 @@ impl Roles<'_> {
             let kind = guard::rank(plan, &found)?.deleted();
             let old = role::stage_delete(plan.store, &mut plan.batch, role)?;
             plan.leave(Leftover::Role(role))?;
+            let prefix = role.bytes();
+            let scan = Scan { prefix: &prefix, limit: MOST_TOLD, ..Scan::default() };
+            for set in store::page_by::<SeparationRecord>(plan.store, SEPARATION_BY_ROLE, &scan)?.0 {
+                let entry = Entry::of(Subject::Separation(set.record.id)).and(Subject::Role(role));
+                plan.record(AuditKind::SeparationChanged, entry.detail("without a role that is deleted"))?;
+            }
             plan.record(kind, Entry::of(Subject::Role(role)).detail(old.name))
         })?;
         engine.sweep_after(Leftover::Role(role));

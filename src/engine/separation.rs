@@ -80,6 +80,8 @@ impl SeparationOfDuty<'_> {
         let roles = std::mem::take(&mut trial.roles);
         roles.iter().try_for_each(|role| role::read_role(store, *role).map(drop))?;
         self.gate.refuse_delegated("keep roles apart")?;
+        // So is what somebody breaks already; that nobody comes to break it meanwhile is judged once more in the plan.
+        duty::judge(engine, &SeparationRecord { roles: roles.clone(), ..trial.clone() })?;
         engine.arm()?;
         let (id, _) = engine.write(self.gate.actor(), |plan| {
             separation::stage_edit(plan.store, &mut plan.batch)?;
@@ -97,11 +99,11 @@ impl SeparationOfDuty<'_> {
                 updated: plan.now,
             };
             separation::stage_create(plan.store, &mut plan.batch, &set)?;
+            // With the hierarchy expected, which a role's deletion rewrites, they are still there in the commit.
+            duty::before_set(engine, plan, &set)?;
             for role in &roles {
                 role::read_role(plan.store, *role)?;
-                plan.batch.expect_present::<RoleRecord>(role);
             }
-            duty::before_set(engine, plan, &set)?;
             let detail = format!("{kind} \"{name}\": fewer than {cardinality} of {}", list(&roles));
             plan.record(AuditKind::SeparationCreated, Entry::of(Subject::Separation(set.id)).detail(detail))?;
             Ok(set.id)
@@ -119,7 +121,8 @@ impl SeparationOfDuty<'_> {
         self.change(id, &format!("with {role}"), true, |plan| {
             role::read_role(plan.store, role)?;
             plan.batch.expect_present::<RoleRecord>(&role);
-            let set = separation::stage_member(plan.store, &mut plan.batch, id, role, true, plan.now)?;
+            let (old, present) = read(plan.store, id)?;
+            let set = separation::stage_member(&mut plan.batch, &old, present, (role, true), plan.now)?;
             duty::before_set(engine, plan, &set)
         })
     }
@@ -131,7 +134,8 @@ impl SeparationOfDuty<'_> {
     /// set; the storage kinds.
     pub fn remove_role(&self, id: SeparationId, role: RoleId) -> Result<()> {
         self.change(id, &format!("without {role}"), false, |plan| {
-            separation::stage_member(plan.store, &mut plan.batch, id, role, false, plan.now).map(drop)
+            let (old, present) = read(plan.store, id)?;
+            separation::stage_member(&mut plan.batch, &old, present, (role, false), plan.now).map(drop)
         })
     }
 
@@ -143,8 +147,9 @@ impl SeparationOfDuty<'_> {
     pub fn set_cardinality(&self, id: SeparationId, cardinality: u32) -> Result<()> {
         let engine = self.gate.engine();
         self.change(id, &format!("fewer than {cardinality}"), true, |plan| {
+            let (old, present) = read(plan.store, id)?;
             let now = plan.now;
-            let set = separation::stage_cardinality(plan.store, &mut plan.batch, id, cardinality, now)?;
+            let set = separation::stage_cardinality(&mut plan.batch, &old, present, cardinality, now)?;
             duty::before_set(engine, plan, &set)
         })
     }
@@ -245,6 +250,13 @@ impl Engine {
         })?;
         Ok(())
     }
+}
+
+/// A set, and those of its roles that exist.
+fn read(store: &dyn Store, id: SeparationId) -> Result<(Stored<SeparationRecord>, Vec<RoleId>)> {
+    let set = separation::read_set(store, id)?;
+    let present = role::present(store, &set.record.roles)?;
+    Ok((set, present))
 }
 
 fn list(roles: &[RoleId]) -> String {

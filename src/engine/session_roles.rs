@@ -3,7 +3,7 @@
 use super::duty::{self, MAX_SELECTED};
 use super::sessions::{Sessions, read_live_session};
 use super::write::{Entry, Mandate};
-use super::{Engine, Portcullis};
+use super::{Engine, Portcullis, warrant};
 use crate::audit::{Actor, AuditKind, Outcome, Subject};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{RoleId, ScopeId, SessionId};
@@ -82,10 +82,9 @@ impl Sessions<'_> {
     /// active with the others; `LimitExceeded` beyond 256 roles; the storage kinds.
     pub fn activate(&self, session: SessionId, role: RoleId) -> Result<()> {
         let engine = self.gate.engine();
-        let mut user = None;
         let done = engine.write(self.gate.actor(), |plan| {
+            warrant::only_the_application(plan, Subject::Session(session), "activate a role")?;
             let old = read_live_session(engine, session)?;
-            user = Some(old.record.user);
             let Some(selected) = &old.record.roles else {
                 return Err(Error::exists("role", format!("all roles are active in {session}")));
             };
@@ -107,8 +106,7 @@ impl Sessions<'_> {
             let entry = Entry::of(Subject::Session(session)).and(Subject::Role(role));
             plan.record(AuditKind::RoleActivated, entry)
         });
-        let actor = user.map_or_else(|| self.gate.actor().actor, Actor::User);
-        engine.report_violation(actor, Subject::Session(session), done.map(drop))
+        engine.report_violation(self.gate.actor(), Subject::Session(session), done.map(drop))
     }
 
     /// Makes a role no longer active in a session (DropActiveRole of ANSI INCITS 359). A session that had all roles active
@@ -120,6 +118,7 @@ impl Sessions<'_> {
     pub fn deactivate(&self, session: SessionId, role: RoleId) -> Result<()> {
         let engine = self.gate.engine();
         engine.write(self.gate.actor(), |plan| {
+            warrant::only_the_application(plan, Subject::Session(session), "deactivate a role")?;
             let old = read_live_session(engine, session)?;
             let mut roles = active(engine, &old.record)?;
             if !roles.remove(&role) {

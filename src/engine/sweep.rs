@@ -162,6 +162,14 @@ impl Engine {
     /// Some of what hung on a deleted role.
     fn rows_of_role(&self, role: RoleId) -> Result<Batch> {
         let (mut batch, prefix) = (Batch::new(), role.bytes());
+        // First, so that a set is as it is told to be when the deletion returns.
+        for set in self.slice::<SeparationRecord>(SEPARATION_BY_ROLE, &prefix, 1)? {
+            separation::stage_edit(&*self.store, &mut batch)?;
+            separation::stage_drop_role(&mut batch, &set, role)?;
+        }
+        if batch.operations() > 0 {
+            return Ok(batch);
+        }
         for assignment in self.slice::<AssignmentRecord>(ASSIGNMENT_BY_ROLE, &prefix, BATCH)? {
             batch.remove(&assignment);
         }
@@ -182,13 +190,6 @@ impl Engine {
         }
         for heir in self.slice::<RoleRecord>(ROLE_BY_PARENT, &prefix, BATCH)? {
             role::stage_drop_parent(&mut batch, &heir, role)?;
-        }
-        if batch.operations() > 0 {
-            return Ok(batch);
-        }
-        for set in self.slice::<SeparationRecord>(SEPARATION_BY_ROLE, &prefix, 1)? {
-            separation::stage_edit(&*self.store, &mut batch)?;
-            separation::stage_drop_role(&mut batch, &set, role)?;
         }
         Ok(batch)
     }

@@ -8,6 +8,8 @@ use crate::error::{Denial, Error, ErrorKind, Result};
 use crate::id::Stamp;
 use crate::secret::random;
 use crate::store::{Batch, CommitError, OperationId, Store};
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// How often a change is planned anew before the caller hears of the conflict.
@@ -47,6 +49,9 @@ pub(crate) struct Plan<'e> {
     pub(crate) actor: Actor,
     operation: OperationId,
     warrant: Warrant,
+    /// Whether the change, which conflicts with nothing itself, makes others plan again: it goes in turn with them while
+    /// they try in vain.
+    pub(crate) gives_way: bool,
     /// What the plan wrote down last.
     recorded: Option<(AuditKind, Option<Subject>, Option<Subject>)>,
 }
@@ -140,6 +145,42 @@ impl Plan<'_> {
     }
 }
 
+/// The turn of writers that meet too often.
+///
+/// It is an aid and no lock: who does not get it in time goes on without, so that nothing called from a plan can wait for
+/// itself.
+#[derive(Debug, Default)]
+pub(super) struct Turns {
+    turn: Mutex<()>,
+    /// How many wait for their turn, or have it.
+    waiting: AtomicUsize,
+}
+
+/// A place in the turn, held or not, until it is dropped.
+struct Place<'t> {
+    _turn: Option<MutexGuard<'t, ()>>,
+    waiting: &'t AtomicUsize,
+}
+
+impl Turns {
+    fn wait(&self, patience: Duration) -> Place<'_> {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        Place { _turn: self.turn.try_lock_for(patience), waiting: &self.waiting }
+    }
+
+    /// Goes in turn with those who wait, if any does. For a change that makes others plan again, and is never made to
+    /// itself: without this, enough of them would keep the others from ever coming through.
+    fn give_way(&self, patience: Duration) -> Option<MutexGuard<'_, ()>> {
+        (self.waiting.load(Ordering::Relaxed) > 0).then(|| self.turn.try_lock_for(patience)).flatten()
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Engine {
     /// Plans a change and commits it. The plan runs again, from fresh reads, when what it read has changed; one that
     /// stages nothing commits nothing.
@@ -152,19 +193,10 @@ impl Engine {
     ) -> Result<(T, Stamp)> {
         let Mandate { actor, delegated } = by.into();
         for attempt in 0..ATTEMPTS {
-            // Writers that keep making each other plan again go on in turn. Taking the turn is an aid and no lock: who
-            // does not get it in time goes on without, so that nothing called from a plan can wait for itself.
-            let _turn = (attempt >= FREE_ATTEMPTS).then(|| self.turns.try_lock_for(PATIENCE));
-            let operation = u128::from_be_bytes(*random::<16>(&*self.entropy)?);
-            let mut staged = Plan {
-                store: &*self.store,
-                batch: Batch::new(),
-                now: self.now(),
-                actor,
-                operation,
-                warrant: if delegated { Warrant::Due } else { Warrant::NotNeeded },
-                recorded: None,
-            };
+            // Writers that keep making each other plan again go on in turn.
+            let waiting = (attempt >= FREE_ATTEMPTS).then(|| self.turns.wait(PATIENCE));
+            let mut staged = self.plan_of(actor, delegated)?;
+            let operation = staged.operation;
             let planned = plan(&mut staged).and_then(|value| staged.check_warrant().map(|()| value));
             let value = match (planned, staged.warrant) {
                 (Ok(value), _) => value,
@@ -174,6 +206,7 @@ impl Engine {
             if staged.batch.operations() == 0 {
                 return Ok((value, self.store.now().into()));
             }
+            let _behind = (waiting.is_none() && staged.gives_way).then(|| self.turns.give_way(PATIENCE));
             match self.store.commit(staged.batch) {
                 Ok(version) => return Ok((value, version.into())),
                 Err(CommitError::Conflict) => {}
@@ -191,6 +224,24 @@ impl Engine {
             ErrorKind::Conflict,
             format!("other writers changed the same records {ATTEMPTS} times in a row; try again"),
         ))
+    }
+
+    /// Plans a change of the application's and commits nothing: whether it would be refused, and how.
+    pub(super) fn try_out<T>(&self, plan: impl FnOnce(&mut Plan<'_>) -> Result<T>) -> Result<T> {
+        plan(&mut self.plan_of(Actor::System, false)?)
+    }
+
+    fn plan_of(&self, actor: Actor, delegated: bool) -> Result<Plan<'_>> {
+        Ok(Plan {
+            store: &*self.store,
+            batch: Batch::new(),
+            now: self.now(),
+            actor,
+            operation: u128::from_be_bytes(*random::<16>(&*self.entropy)?),
+            warrant: if delegated { Warrant::Due } else { Warrant::NotNeeded },
+            gives_way: false,
+            recorded: None,
+        })
     }
 
     /// Writes the refusal of a delegated change into the audit log, in a commit of its own.

@@ -9,6 +9,12 @@ use crate::text;
 
 /// The scope's row, or that there is no such scope. The global one has none.
 pub(crate) fn read_scope(store: &dyn Store, id: ScopeId) -> Result<Stored<ScopeRecord>> {
+    if id == ScopeId::ROOT {
+        return Err(Error::not_found(
+            "scope",
+            format_args!("a record of {id}, the global scope, which stays as it is,"),
+        ));
+    }
     store::read(store, &id)?.ok_or_else(|| Error::not_found("scope", id))
 }
 
@@ -138,7 +144,10 @@ pub(crate) fn stage_move(
     let tenant = tenant_of(store, id)?;
     let old = read_scope(store, id)?;
     if tenant == id {
-        return Err(Error::invalid("scope", format!("{id} is a tenant; a tenant can not be moved")));
+        return Err(Error::invalid(
+            "scope",
+            format!("{id} is a tenant, which has no place to move to; rename it, or make what it holds anew"),
+        ));
     }
     let above = way_up(store, parent)?;
     if above.iter().any(|scope| scope.record.id == id) {

@@ -4,8 +4,8 @@
 mod ops;
 
 pub(crate) use ops::{
-    expect_sets, read_activity, read_set, stage_activity, stage_cardinality, stage_create, stage_delete,
-    stage_drop_role, stage_edit, stage_member,
+    Traces, expect_sets, read_set, stage_cardinality, stage_create, stage_delete, stage_drop_role,
+    stage_edit, stage_member,
 };
 
 use crate::clock::Timestamp;
@@ -117,11 +117,11 @@ impl From<Stored<SeparationRecord>> for Separation {
     }
 }
 
-/// Two rows in which those meet who could break a separation only together.
+/// Three rows in which those meet who could break a separation only together.
 ///
-/// `edits` is rewritten with every change of the sets; whoever gives roles expects it as it was read. `activity` is
-/// rewritten by whoever gives somebody roles, or makes them active, where there are sets; whoever judges what others
-/// hold expects it as it was read.
+/// `EDITS` is rewritten with every change of the sets; whoever gives roles or opens a session expects it as it was read.
+/// Where there are sets, `ROLES` is rewritten by whoever gives somebody roles, and `SESSIONS` by whoever opens a session or
+/// makes roles active in one; whoever judges what others hold, or have active, expects the one or both as they were read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SeparationStateRecord {
     pub(crate) which: u8,
@@ -129,7 +129,8 @@ pub(crate) struct SeparationStateRecord {
 }
 
 pub(crate) const EDITS: u8 = 0;
-pub(crate) const ACTIVITY: u8 = 1;
+pub(crate) const ROLES: u8 = 1;
+pub(crate) const SESSIONS: u8 = 2;
 
 impl Record for SeparationStateRecord {
     const TABLE: Table = SEPARATION_STATE;

@@ -1,7 +1,7 @@
 //! Stages changes to the sets, and the rows in which those meet who could break one only together.
 
 use super::{
-    ACTIVITY, EDITS, MAX_ROLES, MAX_SETS, SEPARATION_BY_NAME, SEPARATION_STATE, SeparationRecord,
+    EDITS, MAX_ROLES, MAX_SETS, ROLES, SEPARATION_BY_NAME, SEPARATION_STATE, SESSIONS, SeparationRecord,
     SeparationStateRecord, name_key,
 };
 use crate::clock::Timestamp;
@@ -17,8 +17,8 @@ pub(crate) fn read_set(store: &dyn Store, id: SeparationId) -> Result<Stored<Sep
 
 /// All sets, which the commit expects to be as they are read here; none, and cheap, where there never were any.
 ///
-/// Where there ever were some, whoever gives roles also stages the activity: the first set is made only after everybody
-/// does.
+/// Where there ever were some, whoever gives roles or opens a session also leaves a trace: the first set is made only after
+/// everybody does.
 pub(crate) fn expect_sets(store: &dyn Store, batch: &mut Batch) -> Result<Option<Vec<SeparationRecord>>> {
     let Some(edits) = store::read::<SeparationStateRecord>(store, &EDITS)? else {
         batch.expect(SEPARATION_STATE, EDITS.bytes(), Expect::Absent);
@@ -41,40 +41,61 @@ pub(crate) fn stage_edit(store: &dyn Store, batch: &mut Batch) -> Result<()> {
     }
 }
 
-/// When somebody was last given roles, or made some active: to be read before what others hold is.
-pub(crate) fn read_activity(store: &dyn Store) -> Result<Option<Stored<SeparationStateRecord>>> {
-    store::read(store, &ACTIVITY)
+/// When somebody was last given roles, and when some were last made active: read before what others hold is.
+pub(crate) struct Traces {
+    roles: Option<Stored<SeparationStateRecord>>,
+    sessions: Option<Stored<SeparationStateRecord>>,
 }
 
-/// Stages that somebody is given roles, or has more of them active.
-///
-/// Those who judge what others hold (`quiet`) are refused if anybody else was given some since; the others write
-/// over whatever is there, so that they do not get into each other's way.
-pub(crate) fn stage_activity(
-    batch: &mut Batch,
-    read: Option<&Stored<SeparationStateRecord>>,
-    quiet: bool,
-) -> Result<()> {
-    if quiet {
-        match read {
-            Some(read) => batch.expect_unchanged(read),
-            None => batch.expect(SEPARATION_STATE, ACTIVITY.bytes(), Expect::Absent),
-        }
+impl Traces {
+    pub(crate) fn read(store: &dyn Store) -> Result<Self> {
+        Ok(Self { roles: store::read(store, &ROLES)?, sessions: store::read(store, &SESSIONS)? })
     }
+
+    /// Expects that nobody was given roles since.
+    pub(crate) fn expect_roles(&self, batch: &mut Batch) {
+        expect(batch, ROLES, self.roles.as_ref());
+    }
+
+    /// Expects that no session was opened, and no role made active, since.
+    pub(crate) fn expect_sessions(&self, batch: &mut Batch) {
+        expect(batch, SESSIONS, self.sessions.as_ref());
+    }
+
+    /// Stages that somebody is given roles. It writes over whatever is there, so that those who give roles do not get
+    /// into each other's way.
+    pub(crate) fn leave_roles(&self, batch: &mut Batch) -> Result<()> {
+        leave(batch, ROLES, self.roles.as_ref())
+    }
+
+    /// Stages that a session is opened, or has more roles active.
+    pub(crate) fn leave_sessions(&self, batch: &mut Batch) -> Result<()> {
+        leave(batch, SESSIONS, self.sessions.as_ref())
+    }
+}
+
+fn expect(batch: &mut Batch, which: u8, read: Option<&Stored<SeparationStateRecord>>) {
+    match read {
+        Some(read) => batch.expect_unchanged(read),
+        None => batch.expect(SEPARATION_STATE, which.bytes(), Expect::Absent),
+    }
+}
+
+fn leave(batch: &mut Batch, which: u8, read: Option<&Stored<SeparationStateRecord>>) -> Result<()> {
     // The number says nothing; that the row was written is what counts.
     let count = read.map_or(0, |read| read.record.count).wrapping_add(1);
-    batch.overwrite(&SeparationStateRecord { which: ACTIVITY, count })
+    batch.overwrite(&SeparationStateRecord { which, count })
 }
 
 fn check_cardinality(cardinality: u32, roles: usize) -> Result<()> {
+    if roles < 2 {
+        return Err(Error::invalid("roles", format!("are {roles} different ones; a set has at least 2")));
+    }
     if cardinality >= 2 && cardinality as usize <= roles {
         return Ok(());
     }
     let message = format!("is {cardinality}; for {roles} roles it is from 2 to {roles}");
-    Err(Error::invalid(
-        "cardinality",
-        if roles < 2 { "a set has at least 2 roles".to_owned() } else { message },
-    ))
+    Err(Error::invalid("cardinality", message))
 }
 
 /// Stages a set. That its roles exist is for the caller to expect.
@@ -95,17 +116,16 @@ pub(crate) fn stage_create(store: &dyn Store, batch: &mut Batch, set: &Separatio
     batch.insert(set)
 }
 
-/// Stages a role more or less in a set.
+/// Stages a role more or less in a set that was read. `present` are those of its roles that still exist.
 pub(crate) fn stage_member(
-    store: &dyn Store,
     batch: &mut Batch,
-    id: SeparationId,
-    role: RoleId,
-    add: bool,
+    old: &Stored<SeparationRecord>,
+    present: Vec<RoleId>,
+    (role, add): (RoleId, bool),
     now: Timestamp,
 ) -> Result<SeparationRecord> {
-    let old = read_set(store, id)?;
-    let mut new = SeparationRecord { updated: now, ..old.record.clone() };
+    let id = old.record.id;
+    let mut new = SeparationRecord { roles: present, updated: now, ..old.record.clone() };
     match (add, new.roles.binary_search(&role)) {
         (true, Ok(_)) => return Err(Error::exists("role", format!("{role} is in {id} already"))),
         (true, Err(_)) if new.roles.len() >= MAX_ROLES => {
@@ -118,22 +138,21 @@ pub(crate) fn stage_member(
         }
         (false, Err(_)) => return Err(Error::not_found("role", format_args!("{role} in {id}"))),
     }
-    batch.replace(&old, &new)?;
+    batch.replace(old, &new)?;
     Ok(new)
 }
 
-/// Stages another number.
+/// Stages another number for a set that was read. `present` are those of its roles that still exist.
 pub(crate) fn stage_cardinality(
-    store: &dyn Store,
     batch: &mut Batch,
-    id: SeparationId,
+    old: &Stored<SeparationRecord>,
+    present: Vec<RoleId>,
     cardinality: u32,
     now: Timestamp,
 ) -> Result<SeparationRecord> {
-    let old = read_set(store, id)?;
-    check_cardinality(cardinality, old.record.roles.len())?;
-    let new = SeparationRecord { cardinality, updated: now, ..old.record.clone() };
-    batch.replace(&old, &new)?;
+    check_cardinality(cardinality, present.len())?;
+    let new = SeparationRecord { roles: present, cardinality, updated: now, ..old.record.clone() };
+    batch.replace(old, &new)?;
     Ok(new)
 }
 

@@ -5,16 +5,20 @@ use crate::assignment::AssignmentRecord;
 use crate::audit::{AuditKind, AuditRecord, Subject};
 use crate::engine::Engine;
 use crate::engine::review::tells;
+use crate::engine::sessions::read_live_session;
 use crate::error::{ErrorKind, Result};
 use crate::flag::{FlagRecord, FlagRule, FlagRuleRecord, FlagState, FlagTarget};
 use crate::grant::Effect;
-use crate::id::{Flag, Key, RoleId, ScopeId, UserId};
+use crate::id::{Flag, Key, RoleId, ScopeId, SessionId, UserId};
 use crate::role::RoleRecord;
 use crate::scope;
 use crate::store::{self, Scan};
 use crate::user::{StatusKind, UserRecord};
 use std::collections::BTreeMap;
 use std::fmt;
+
+/// Rules of a flag that an explanation looks through for those that would turn it on.
+const MOST_RULES: usize = 100;
 
 /// What decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +78,9 @@ pub struct FlagExplanation {
     pub bucket: u16,
     /// The rules that apply, those that turn the flag off first; empty unless the flag is targeted.
     pub rules: Vec<AppliedRule>,
+    /// Where it is off for want of a rule: those of its rules that turn it on for others, or at another time; the first
+    /// hundred.
+    pub would_turn_on: Vec<FlagRule>,
     /// The audit record that made what decided: the rule, the state, the percentage or the default; `None` where
     /// something does not exist, and where it is not among the latest 4,096 records of the flag.
     pub record: Option<AuditRecord>,
@@ -88,22 +95,54 @@ impl Flags<'_> {
     /// # Errors
     /// The storage kinds; what does not exist is an answer and no error.
     pub fn explain(&self, flag: Flag, user: UserId, scope: ScopeId) -> Result<FlagExplanation> {
-        let (engine, bucket) = (self.gate.engine(), flag.bucket(user));
-        let (step, enabled, rules) = engine.weigh_flag(flag, user, scope)?;
-        let record = match &step {
-            FlagStep::Rule => rules.first().and_then(|rule| rule.record.clone()),
-            step => engine.record_of_step(flag, step)?,
-        };
-        Ok(FlagExplanation { flag, user, scope, enabled, step, bucket, rules, record })
+        self.gate.engine().explain_flag(flag, user, scope, None)
+    }
+
+    /// As [`explain`](Self::explain), for a session: of one that selected its roles, rules that turn the flag on for
+    /// other roles do not count.
+    ///
+    /// # Errors
+    /// `NotFound` for a session that is not live; the storage kinds.
+    pub fn explain_session(&self, flag: Flag, session: SessionId, scope: ScopeId) -> Result<FlagExplanation> {
+        let engine = self.gate.engine();
+        let found = read_live_session(engine, session)?.record;
+        engine.explain_flag(flag, found.user, scope, found.roles.as_deref())
     }
 }
 
 impl Engine {
+    fn explain_flag(
+        &self,
+        flag: Flag,
+        user: UserId,
+        scope: ScopeId,
+        selected: Option<&[RoleId]>,
+    ) -> Result<FlagExplanation> {
+        let (step, enabled, rules) = self.weigh_flag(flag, user, scope, selected)?;
+        let record = match &step {
+            FlagStep::Rule => rules.first().and_then(|rule| rule.record.clone()),
+            step => self.record_of_step(flag, step)?,
+        };
+        let would_turn_on = match (&step, enabled) {
+            (FlagStep::Default, false) => {
+                let prefix = flag.bytes();
+                let scan = Scan { prefix: &prefix, limit: MOST_RULES, ..Scan::default() };
+                let rules = store::page::<FlagRuleRecord>(&*self.store, &scan)?.0;
+                let gives = |rule: &FlagRuleRecord| rule.terms.effect == Effect::Allow;
+                rules.into_iter().map(|rule| rule.record).filter(gives).map(FlagRule::from).collect()
+            }
+            _ => Vec::new(),
+        };
+        let bucket = flag.bucket(user);
+        Ok(FlagExplanation { flag, user, scope, enabled, step, bucket, rules, would_turn_on, record })
+    }
+
     fn weigh_flag(
         &self,
         flag: Flag,
         user: UserId,
         scope: ScopeId,
+        selected: Option<&[RoleId]>,
     ) -> Result<(FlagStep, bool, Vec<AppliedRule>)> {
         let (store, now) = (&*self.store, self.now());
         let Some(record) = store::read::<FlagRecord>(store, &flag)?.map(|found| found.record) else {
@@ -126,7 +165,7 @@ impl Engine {
         if record.state != FlagState::Targeted {
             return Ok((FlagStep::State(record.state), record.state == FlagState::On, Vec::new()));
         }
-        let rules = self.applied_rules(flag, user, &levels)?;
+        let rules = self.applied_rules(flag, user, &levels, selected)?;
         if let Some(first) = rules.first() {
             return Ok((FlagStep::Rule, first.effect == Effect::Allow, rules));
         }
@@ -137,7 +176,13 @@ impl Engine {
     }
 
     /// The rules that apply at these levels, those that turn the flag off first.
-    fn applied_rules(&self, flag: Flag, user: UserId, levels: &[ScopeId]) -> Result<Vec<AppliedRule>> {
+    fn applied_rules(
+        &self,
+        flag: Flag,
+        user: UserId,
+        levels: &[ScopeId],
+        selected: Option<&[RoleId]>,
+    ) -> Result<Vec<AppliedRule>> {
         let (store, now) = (&*self.store, self.now());
         let mut found = Vec::new();
         for scope in levels.iter().copied() {
@@ -163,7 +208,10 @@ impl Engine {
             for (rule, roles) in self.rules_below(flag, role)? {
                 let off = terms.effect == Effect::Deny || rule.terms.effect == Effect::Deny;
                 let effect = if off { Effect::Deny } else { Effect::Allow };
-                found.push(self.applied(rule, effect, terms.scope, roles)?);
+                let named = roles.last().copied().unwrap_or(role);
+                if off || self.is_active(selected, role, named)? {
+                    found.push(self.applied(rule, effect, terms.scope, roles)?);
+                }
             }
         }
         found.sort_by_key(|rule| rule.effect == Effect::Allow);
@@ -243,7 +291,7 @@ impl fmt::Display for FlagExplanation {
             FlagStep::NotActive(status) => writeln!(f, "  the user may not log in ({status:?})")?,
             FlagStep::NoScope => writeln!(f, "  there is no such scope")?,
             FlagStep::State(state) => writeln!(f, "  it is {state} for everybody")?,
-            FlagStep::Rule => writeln!(f, "  by a rule; one that turns it off decides")?,
+            FlagStep::Rule => writeln!(f, "  by a rule that turns it {}", word(*enabled))?,
             FlagStep::Percentage(percentage) => {
                 writeln!(f, "  by the percentage: bucket {} is below {percentage}", self.bucket)?;
             }
@@ -253,6 +301,11 @@ impl fmt::Display for FlagExplanation {
             && let Some(record) = &self.record
         {
             writeln!(f, "    {record}")?;
+        }
+        if !self.would_turn_on.is_empty() {
+            let targets: Vec<String> =
+                self.would_turn_on.iter().map(|rule| rule.target.to_string()).collect();
+            writeln!(f, "  rules turn it on for {}", targets.join(", "))?;
         }
         for applied in &self.rules {
             write!(f, "  {} for {}", word(applied.effect == Effect::Allow), applied.rule.target)?;

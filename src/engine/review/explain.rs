@@ -86,13 +86,14 @@ pub struct Explanation {
     pub scope: ScopeId,
     /// In which session; `None` where all that the user has counts.
     pub session: Option<SessionId>,
-    /// What a check answers.
+    /// What a check answers, before [context rules](crate::ContextRule) are asked.
     pub decision: Decision,
     /// What stands in the way whatever is granted.
     pub findings: Vec<Finding>,
     /// Every way that there is: what decides comes first, then what counts too, then what does not count now or here.
     pub links: Vec<Link>,
-    /// For a denial: roles that would give it, by number; the first hundred.
+    /// For a denial that nothing but a grant is missing for: roles that would give it, by number; the first hundred. Empty
+    /// where a finding or a link that denies must go first.
     pub would_give: Vec<RoleId>,
 }
 
@@ -186,13 +187,14 @@ impl Engine {
                             AuditKind::RoleAssigned
                                 | AuditKind::PrivilegedRoleAssigned
                                 | AuditKind::BreakGlass
+                                | AuditKind::PrivilegedBreakGlass
                         )
                         && tells(&record.detail, &terms.describe())
                 })?];
                 for pair in roles.windows(2) {
                     let [senior, junior] = pair else { continue };
                     records.push(self.made_by(Subject::Role(*senior), |record| {
-                        record.kind == AuditKind::RoleInherited
+                        is_of_kind(record, AuditKind::RoleInherited)
                             && record.object == Some(Subject::Role(*junior))
                     })?);
                 }
@@ -202,7 +204,8 @@ impl Engine {
                             Effect::Allow => [AuditKind::RoleGranted, AuditKind::RoleCreated],
                             Effect::Deny => [AuditKind::RoleDenied; 2],
                         };
-                        kinds.contains(&record.kind) && lists(&record.detail, permission)
+                        kinds.iter().any(|kind| is_of_kind(record, *kind))
+                            && lists(&record.detail, permission)
                     })?);
                 }
                 let (scope, mut standing) = (terms.scope, standing(&terms));
@@ -235,18 +238,24 @@ impl Engine {
         let allowed = findings.is_empty()
             && links.iter().any(holds(Effect::Allow))
             && !links.iter().any(holds(Effect::Deny));
-        let (decision, would_give) = match allowed {
-            true => (Decision::Allow, Vec::new()),
-            false => {
-                (Decision::Deny(Denial::Permission), self.would_give(permission, levels.iter().rev().nth(1))?)
-            }
+        let decision = if allowed { Decision::Allow } else { Decision::Deny(Denial::Permission) };
+        // A role more changes nothing where something stands in the way.
+        let curable = findings.is_empty() && !links.iter().any(holds(Effect::Deny));
+        let would_give = match !allowed && curable {
+            true => self.would_give(permission, levels.iter().rev().nth(1))?,
+            false => Vec::new(),
         };
         let session = None;
         Ok(Explanation { user, permission, scope, session, decision, findings, links, would_give })
     }
 
     /// Whether one of the selected roles lies on a way from the assigned role down to the one that grants.
-    fn is_active(&self, selected: Option<&[RoleId]>, assigned: RoleId, grants: RoleId) -> Result<bool> {
+    pub(in crate::engine) fn is_active(
+        &self,
+        selected: Option<&[RoleId]>,
+        assigned: RoleId,
+        grants: RoleId,
+    ) -> Result<bool> {
         let Some(selected) = selected else { return Ok(true) };
         let below = role::with_juniors(&*self.store, [assigned])?;
         for role in selected.iter().filter(|role| below.contains(role)) {
@@ -333,6 +342,15 @@ impl Engine {
     }
 }
 
+/// Whether a record is of that kind, or says so of a privileged role.
+fn is_of_kind(record: &AuditRecord, kind: AuditKind) -> bool {
+    let privileged = || {
+        let named = record.detail.strip_prefix(kind.name());
+        named.is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
+    };
+    record.kind == kind || record.kind == AuditKind::PrivilegedRoleChanged && privileged()
+}
+
 /// Whether a detail is that text, or the beginning of it where it was too long.
 pub(in crate::engine) fn tells(detail: &str, text: &str) -> bool {
     detail == text || detail.strip_suffix('…').is_some_and(|beginning| text.starts_with(beginning))
@@ -385,6 +403,13 @@ impl fmt::Display for Explanation {
             }
             for record in link.records.iter().flatten() {
                 writeln!(f, "    {record}")?;
+            }
+        }
+        let counts = |effect| move |link: &Link| link.standing == Standing::Holds && link.effect == effect;
+        if !self.decision.is_allowed() && self.findings.is_empty() {
+            match self.links.iter().any(counts(Effect::Deny)) {
+                true => writeln!(f, "  what denies it must go before anything can give it")?,
+                false => writeln!(f, "  nothing that counts here gives it")?,
             }
         }
         if !self.would_give.is_empty() {

@@ -3,12 +3,14 @@
 use super::Review;
 use crate::access::AccessRecord;
 use crate::assignment::{ASSIGNMENT_BY_ROLE, AssignmentRecord};
-use crate::engine::Engine;
 use crate::engine::page::{Page, PageRequest};
+use crate::engine::roles::check_defined;
 use crate::engine::view::{Policy, together};
+use crate::engine::write::Plan;
+use crate::engine::{Engine, duty, guard};
 use crate::error::{Error, Result};
 use crate::id::{Key, RoleId, ScopeId, UserId};
-use crate::permission::PermissionSet;
+use crate::permission::{Permission, PermissionSet};
 use crate::role::{self, Chunk, RoleRecord};
 use crate::store::{self, Scan, Store};
 use std::collections::BTreeSet;
@@ -65,15 +67,21 @@ impl Review<'_> {
     /// Who would lose or gain what by a change to a role: each user who holds the role, or one that inherits from it, at
     /// each scope where that user holds anything. What is held above a scope is taken into account. Nothing is written.
     ///
+    /// It tells of permissions, as the user has them outside of any session. Which feature flags the change turns on or off
+    /// is not told.
+    ///
     /// A page can be shorter than asked for, and even empty, and still have a next one; it is longer where one user is
     /// concerned at many scopes, whose impacts are not parted.
     ///
     /// # Errors
-    /// `NotFound` for a role that does not exist; `InvalidInput` for a wrong page; the storage kinds.
+    /// Those with which the change itself would be refused: `NotFound` for a role, permission or link that does not exist;
+    /// `AlreadyExists`, `Cycle`, `InvalidInput`, `LimitExceeded` and `SeparationOfDuty` for a link; `LastHolder` for the
+    /// deletion of a protected role. `InvalidInput` for a wrong page; the storage kinds.
     pub fn what_if(&self, change: &WhatIf, page: &PageRequest) -> Result<Page<Impact>> {
         let engine = self.gate.engine();
         let (store, now) = (&*engine.store, engine.seconds());
         let record = role::read_role(store, change.role())?.record;
+        engine.try_out(|plan| would_be_done(engine, plan, &record, change))?;
         let mut before = engine.view.policy();
         let mut after = before.clone();
         apply(store, &record, change, &mut after)?;
@@ -153,6 +161,24 @@ impl Engine {
     }
 }
 
+/// Refuses what the change itself would be refused for.
+fn would_be_done(engine: &Engine, plan: &mut Plan<'_>, role: &RoleRecord, change: &WhatIf) -> Result<()> {
+    match change {
+        WhatIf::Delete(_) => guard::check_deletable(role),
+        WhatIf::Grant(_, bits) | WhatIf::Deny(_, bits) => {
+            check_defined(plan, &bits.iter().collect::<Vec<Permission>>())
+        }
+        WhatIf::Withdraw(..) => Ok(()),
+        WhatIf::Inherit(senior, junior) => {
+            role::stage_parent(plan.store, &mut plan.batch, *senior, *junior, true, plan.now)?;
+            duty::before_link(engine, plan, duty::Link { senior: *senior, junior: *junior })
+        }
+        WhatIf::Disinherit(senior, junior) => {
+            role::stage_parent(plan.store, &mut plan.batch, *senior, *junior, false, plan.now).map(drop)
+        }
+    }
+}
+
 fn minus(from: &PermissionSet, taken: &PermissionSet) -> PermissionSet {
     from.iter().filter(|permission| !taken.contains(*permission)).collect()
 }
@@ -167,11 +193,6 @@ fn apply(store: &dyn Store, role: &RoleRecord, change: &WhatIf, policy: &mut Pol
         }
         WhatIf::Deny(role, bits) => put_bits::<true>(store, policy, *role, |set| set.union_with(bits))?,
         WhatIf::Inherit(id, parent) => {
-            role::read_role(store, *parent)?;
-            if id == parent || policy.juniors(*parent).contains(id) {
-                let message = format!("{parent} inherits from {id}, so {id} can not inherit from it");
-                return Err(Error::new(crate::error::ErrorKind::Cycle, message).with_field("parent"));
-            }
             let parents: Vec<RoleId> = role.parents.iter().copied().chain([*parent]).collect();
             policy.put_role(*id, &parents)?;
         }
