@@ -106,14 +106,9 @@ fn questions(criterion: &mut Criterion) {
         hot(&mut report, "turned off for the user", refused, scope, false);
         hot(&mut report, "by percentage, other flags have rules", within, scope, true);
     }
-    let (place, own) = (world.flag("place"), world.flag("own"));
+    let place = world.flag("place");
     flags.turn_on(place, FlagTarget::Scope(levels[1])).unwrap();
     hot(&mut report, "by a scope at depth 1", place, deep, true);
-    for level in &levels[1..] {
-        flags.set_rule(own, FlagTarget::User(ada), &Grant::new().at(*level)).unwrap();
-        flags.turn_on(own, FlagTarget::Scope(*level)).unwrap();
-    }
-    hot(&mut report, "by user and scope on every level", own, deep, true);
     let many: Vec<Flag> = (0..300).map(|number| world.flag(&format!("flag{number}"))).collect();
     let far = many[299];
     flags.turn_on(far, FlagTarget::Role(*junior)).unwrap();
@@ -135,6 +130,21 @@ fn questions(criterion: &mut Criterion) {
             })
         });
     }
+
+    // The most that depth 4 can ask: a set of the user's and one of everybody's on every level.
+    let own = world.flag("own");
+    for level in &levels[1..] {
+        flags.set_rule(own, FlagTarget::User(ada), &Grant::new().at(*level)).unwrap();
+        flags.turn_on(own, FlagTarget::Scope(*level)).unwrap();
+    }
+    assert!(who.is_enabled_at(own, deep));
+    report.bench(&mut group, "by user and scope on every level, at depth 4", DEEP, AGAIN, |iterations| {
+        time(|| {
+            for _ in 0..iterations * u64::from(AGAIN) {
+                black_box(gate.is_enabled_at(own, black_box(ada), black_box(deep)).unwrap());
+            }
+        })
+    });
 
     let count = size(1_000_000, 1_000);
     let users = populate_users(gate, "u", count, &[*junior]).unwrap();

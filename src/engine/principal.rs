@@ -267,7 +267,10 @@ impl Portcullis {
     #[inline]
     pub fn is_enabled_at(&self, flag: Flag, user: UserId, scope: ScopeId) -> Result<bool> {
         let engine = self.engine();
-        Ok(engine.decide(engine.view.flag_of_user(flag, user, scope, engine.seconds()))?.is_allowed())
+        match engine.view.flag_of_user(flag, user, scope, engine.seconds()) {
+            Answer::Stopped => Err(engine.stopped()),
+            answer => Ok(answer == Answer::Allow),
+        }
     }
 
     /// As [`check`](Self::check), for several permissions at one moment.

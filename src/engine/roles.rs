@@ -18,7 +18,7 @@ use crate::separation::{SEPARATION_BY_ROLE, SeparationRecord};
 use crate::store::{self, Record, Scan, Store, Stored};
 use crate::text;
 
-/// Sets that keep a role apart of which the audit log is told when the role is deleted, one by one.
+/// Sets that keep a role apart which the audit log names when the role is deleted.
 const MOST_TOLD: usize = 8;
 
 /// Creates, links and assigns roles; get it from [`Portcullis::roles`].
@@ -317,13 +317,13 @@ impl Roles<'_> {
             let kind = guard::rank(plan, &found)?.deleted();
             let old = role::stage_delete(plan.store, &mut plan.batch, role)?;
             plan.leave(Leftover::Role(role))?;
+            let mut detail = old.name;
             let prefix = role.bytes();
             let scan = Scan { prefix: &prefix, limit: MOST_TOLD, ..Scan::default() };
             for set in store::page_by::<SeparationRecord>(plan.store, SEPARATION_BY_ROLE, &scan)?.0 {
-                let entry = Entry::of(Subject::Separation(set.record.id)).and(Subject::Role(role));
-                plan.record(AuditKind::SeparationChanged, entry.detail("without a role that is deleted"))?;
+                detail.push_str(&format!("; leaves {}", set.record.id));
             }
-            plan.record(kind, Entry::of(Subject::Role(role)).detail(old.name))
+            plan.record(kind, Entry::of(Subject::Role(role)).detail(detail))
         })?;
         engine.sweep_after(Leftover::Role(role));
         Ok(())

@@ -1,10 +1,10 @@
 //! Who can, what can, where, why, and what if.
 
-use crate::support::{World, all, later, refused, sound, world};
+use crate::support::{World, all, later, log_in, refused, sound, world};
 use portcullis::testing::dump;
 use portcullis::{
     AuditKind, Client, Clock, Credentials, Effect, ErrorKind, Finding, Grant, PageRequest, Permission,
-    PermissionSet, Portcullis, RoleId, ScopeId, Standing, Status, UserId, WhatIf,
+    PermissionSet, Portcullis, RoleChange, RoleId, ScopeId, Standing, Status, UserId, WhatIf,
 };
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -105,6 +105,31 @@ fn an_explanation_names_the_path_and_the_audit_record_of_each_link() {
 }
 
 #[test]
+fn an_explanation_finds_the_records_of_privileged_roles_and_of_their_heirs() {
+    let Stage { world, read, write, viewer, editor, users, acme, doc } = stage();
+    let gate = &world.gate;
+    gate.roles().update(viewer, RoleChange::new().privileged(true)).unwrap();
+    let top = gate.roles().create_ascendant("top", [], editor).unwrap();
+    gate.roles().grant(viewer, [write]).unwrap();
+    gate.roles().assign_with(users[0], top, &Grant::new().at(acme)).unwrap();
+    let until = later(world.clock.now(), 60);
+    gate.roles().assign_with(users[1], viewer, &Grant::break_glass("fire", until)).unwrap();
+    for (user, permission) in [(users[0], read), (users[0], write), (users[1], read), (users[1], write)] {
+        let why = gate.review().explain(user, permission, doc).unwrap();
+        assert!(why.decision.is_allowed());
+        for link in &why.links {
+            assert!(link.records.iter().all(Option::is_some), "{user} {permission}: {why}");
+        }
+    }
+    gate.roles().deny(viewer, [read]).unwrap();
+    let why = gate.review().explain(users[0], read, doc).unwrap();
+    assert!(why.links[0].records.iter().all(Option::is_some), "{why}");
+    assert!(why.would_give.is_empty() && why.to_string().contains("must go before"), "{why}");
+    let why = gate.review().explain(users[2], read, doc).unwrap();
+    assert!(why.to_string().contains("nothing that counts here gives it"), "{why}");
+}
+
+#[test]
 fn an_explanation_of_a_denial_says_what_is_missing() {
     let Stage { world, read, write, viewer, editor, users, acme, doc } = stage();
     let (gate, now) = (&world.gate, world.clock.now());
@@ -195,6 +220,12 @@ fn roles_that_nobody_has_used_are_found() {
     // A holder of the senior role uses the junior one, too.
     assert_eq!(unused(gate, 30), [(spare, 1)]);
     world.after(20 * 86_400);
+    assert_eq!(unused(gate, 30), [(spare, 1)]);
+    // What others try under the user's name does not hide when the user was there.
+    while gate.maintain(1000).unwrap().more {}
+    for _ in 0..300 {
+        log_in(gate, "u0", "a wrong password, but a long one").unwrap_err();
+    }
     assert_eq!(unused(gate, 30), [(spare, 1)]);
     world.after(20 * 86_400);
     let found = all(|page| gate.review().unused_roles(day * 30, page));

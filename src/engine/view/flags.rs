@@ -206,7 +206,13 @@ impl View {
     /// moved. Whether the user still holds the set is for the caller to check afterwards.
     // Inlined like `holds`, which calls it.
     #[inline(always)]
-    pub(super) fn flag_holds(&self, who: Who, ask: FlagAsk<'_>, version: u64, now: ViewTime) -> Option<bool> {
+    pub(super) fn flag_holds(
+        &self,
+        who: Who,
+        ask: &FlagAsk<'_>,
+        version: u64,
+        now: ViewTime,
+    ) -> Option<bool> {
         step(Step::CellRead);
         let word = Word::read(ask.place);
         step(Step::FlagRead);
@@ -214,7 +220,7 @@ impl View {
             ScopeId::ROOT => self.flag_everywhere(who, ask.flag, word, version, now)?,
             _ => {
                 let turn = self.counters.turn.read()?;
-                let held = self.flag_at(who, &ask, word, version, now)?;
+                let held = self.flag_at(who, ask, word, version, now)?;
                 self.counters.turn.still(turn).then_some(held)?
             }
         };

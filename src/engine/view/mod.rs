@@ -258,16 +258,13 @@ impl View {
 
     #[inline(always)]
     fn ask_user(&self, user: UserId, ask: &Ask<'_>, now: ViewTime) -> Answer {
-        // A copy that no other function gets to see: its kind stays settled over the loads below.
-        let question = *ask;
         let version = self.counters.version.load(Ordering::Acquire);
         let Some(cell) = self.cell(user) else { return denial(version) };
         let reading = cell.read(now);
         match reading.standing {
             Standing::Refused => denial(version),
             Standing::Active | Standing::Lifted
-                if let Some(held) =
-                    self.holds(user.get() as u32, reading.set(), || 0, &question, version, now)
+                if let Some(held) = self.holds(user.get() as u32, reading.set(), || 0, ask, version, now)
                     && cell.unchanged(reading) =>
             {
                 verdict(held)
@@ -300,7 +297,6 @@ impl View {
 
     #[inline(always)]
     fn ask_session(&self, session: SessionHandle, ask: &Ask<'_>, now: ViewTime) -> Answer {
-        let question = *ask;
         let version = self.counters.version.load(Ordering::Acquire);
         // Before the line: `Line` says why.
         let epoch = self.counters.epoch.load(Ordering::Acquire);
@@ -312,7 +308,7 @@ impl View {
                 facts.user(),
                 facts.set(),
                 || self.sets.selection(facts.set()),
-                &question,
+                ask,
                 version,
                 now,
             )

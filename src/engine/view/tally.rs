@@ -42,7 +42,7 @@ impl View {
         }
         if let Ask::Flag(ask) = ask {
             let selection = if ask.scope == ScopeId::ROOT { 0 } else { selection() };
-            return self.flag_holds(Who { user, root: set, selection }, *ask, version, now);
+            return self.flag_holds(Who { user, root: set, selection }, ask, version, now);
         }
         step(Step::CellRead);
         let turn = self.counters.turn.read()?;
