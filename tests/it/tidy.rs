@@ -157,6 +157,18 @@ fn no_two_tables_share_a_number_or_a_name() {
 }
 
 #[test]
+fn every_table_is_in_the_document_of_the_format() {
+    let document = std::fs::read_to_string(source().join("docs/format.md")).unwrap();
+    let rooms = files(&source()).into_iter().filter(|(path, _)| place(path).0 != "store");
+    for (_, name) in rooms.flat_map(|(_, text)| tables(&text)) {
+        assert!(
+            document.contains(&format!("`{name}`")),
+            "src/docs/format.md does not tell of the table {name}"
+        );
+    }
+}
+
+#[test]
 fn tests_and_fuzz_targets_are_short_files_too() {
     for directory in ["tests", "fuzz"] {
         let root = source().with_file_name(directory);
