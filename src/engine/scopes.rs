@@ -162,7 +162,8 @@ impl Scopes<'_> {
     /// there is no scope, nobody is locked out of it.
     ///
     /// # Errors
-    /// `NotFound`, also for the global scope; the storage kinds.
+    /// `NotFound`, also for the global scope; `Denied` for a delegated actor where more than 1,000 scopes lie in it, or
+    /// something is held there beyond the delegation; the storage kinds.
     pub fn delete(&self, id: ScopeId) -> Result<()> {
         let engine = self.gate.engine();
         engine.write(self.gate.actor(), |plan| {

@@ -90,7 +90,12 @@ fn an_explanation_names_the_path_and_the_audit_record_of_each_link() {
     );
     let kinds: Vec<AuditKind> = link.records.iter().map(|record| record.as_ref().unwrap().kind).collect();
     assert_eq!(kinds, [AuditKind::RoleAssigned, AuditKind::RoleInherited, AuditKind::RoleCreated]);
-    assert!(why.to_string().contains("which inherits from"), "{why}");
+    let text = why.to_string();
+    for named in
+        ["user 0 (u0)", "(doc:read)", "(acme/doc)", "role 1 (editor), which inherits from role 0 (viewer)"]
+    {
+        assert!(text.contains(named), "{named} in {text}");
+    }
 
     // A denial decides, and is named first.
     gate.roles().deny(viewer, [read]).unwrap();

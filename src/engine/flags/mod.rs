@@ -44,6 +44,8 @@ use crate::user::{self, UserRecord};
 /// In a session that selected its roles, rules that turn a flag on for a role count where the role is active; rules for
 /// the user and for scopes count in every session, and so does what turns a flag off.
 ///
+/// No delegation covers flags: a handle from [`Portcullis::delegated`] can change none.
+///
 /// ```
 /// # fn main() -> portcullis::Result<()> {
 /// use portcullis::{FlagState, FlagTarget, NewFlag, NewUser, Portcullis};

@@ -14,9 +14,9 @@ use crate::id::{Key, RoleId, ScopeId, SessionId, UserId};
 use crate::permission::Permission;
 use crate::role::{self, CHUNK_BITS, Chunk, RoleRecord};
 use crate::scope;
-use crate::store::{self, Scan};
+use crate::store::{self, Scan, Store};
 use crate::user::{StatusKind, UserRecord};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// Audit records of one thing that are looked through for the one that made a link.
@@ -95,6 +95,59 @@ pub struct Explanation {
     /// For a denial that nothing but a grant is missing for: roles that would give it, by number; the first hundred. Empty
     /// where a finding or a link that denies must go first.
     pub would_give: Vec<RoleId>,
+    names: Names,
+}
+
+/// What people call those that an explanation is about, for its text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Names {
+    user: Option<String>,
+    permission: Option<String>,
+    roles: BTreeMap<RoleId, String>,
+    scopes: BTreeMap<ScopeId, String>,
+}
+
+impl Names {
+    fn read(store: &dyn Store, user: UserId, permission: Permission) -> Result<Self> {
+        Ok(Self {
+            user: store::read::<UserRecord>(store, &user)?.map(|found| found.record.login),
+            permission: store::read::<PermissionRecord>(store, &permission)?.map(|found| found.record.name),
+            ..Self::default()
+        })
+    }
+
+    fn add_role(&mut self, store: &dyn Store, role: RoleId) -> Result<()> {
+        if let Some(found) = store::read::<RoleRecord>(store, &role)? {
+            self.roles.insert(role, found.record.name);
+        }
+        Ok(())
+    }
+
+    fn add_scope(&mut self, store: &dyn Store, scope: ScopeId) -> Result<()> {
+        match scope::path_of(store, scope) {
+            Ok(path) if !path.is_empty() => {
+                self.scopes.insert(scope, path);
+                Ok(())
+            }
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn role(&self, role: RoleId) -> String {
+        named(role, self.roles.get(&role))
+    }
+
+    fn scope(&self, scope: ScopeId) -> String {
+        match scope {
+            ScopeId::ROOT => "the global scope".to_owned(),
+            scope => named(scope, self.scopes.get(&scope)),
+        }
+    }
+}
+
+fn named(what: impl fmt::Display, name: Option<&String>) -> String {
+    name.map_or_else(|| what.to_string(), |name| format!("{what} ({name})"))
 }
 
 impl Explanation {
@@ -245,8 +298,16 @@ impl Engine {
             true => self.would_give(permission, levels.iter().rev().nth(1))?,
             false => Vec::new(),
         };
-        let session = None;
-        Ok(Explanation { user, permission, scope, session, decision, findings, links, would_give })
+        let (session, mut names) = (None, Names::read(store, user, permission)?);
+        let roles = links.iter().flat_map(|link| &link.roles).chain(&would_give);
+        roles
+            .copied()
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .try_for_each(|role| names.add_role(store, role))?;
+        let scopes = links.iter().map(|link| link.scope).chain([scope]);
+        scopes.collect::<BTreeSet<_>>().into_iter().try_for_each(|scope| names.add_scope(store, scope))?;
+        Ok(Explanation { user, permission, scope, session, decision, findings, links, would_give, names })
     }
 
     /// Whether one of the selected roles lies on a way from the assigned role down to the one that grants.
@@ -369,7 +430,11 @@ fn lists(detail: &str, permission: Permission) -> bool {
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verdict = if self.decision.is_allowed() { "allowed" } else { "denied" };
-        write!(f, "{}, {}, at {}", self.user, self.permission, self.scope)?;
+        let (user, permission) = (
+            named(self.user, self.names.user.as_ref()),
+            named(self.permission, self.names.permission.as_ref()),
+        );
+        write!(f, "{user}, {permission}, at {}", self.names.scope(self.scope))?;
         if let Some(session) = self.session {
             write!(f, ", in {session}")?;
         }
@@ -384,13 +449,13 @@ impl fmt::Display for Explanation {
         }
         for link in &self.links {
             let verb = if link.effect == Effect::Deny { "denied" } else { "given" };
-            write!(f, "  {verb} at {}", link.scope)?;
+            write!(f, "  {verb} at {}", self.names.scope(link.scope))?;
             match link.roles.split_first() {
                 None => write!(f, " without a role")?,
                 Some((assigned, below)) => {
-                    write!(f, " by {assigned}")?;
+                    write!(f, " by {}", self.names.role(*assigned))?;
                     for role in below {
-                        write!(f, ", which inherits from {role}")?;
+                        write!(f, ", which inherits from {}", self.names.role(*role))?;
                     }
                 }
             }
@@ -413,7 +478,7 @@ impl fmt::Display for Explanation {
             }
         }
         if !self.would_give.is_empty() {
-            let roles: Vec<String> = self.would_give.iter().map(RoleId::to_string).collect();
+            let roles: Vec<String> = self.would_give.iter().map(|role| self.names.role(*role)).collect();
             writeln!(f, "  it would be given by {}", roles.join(", "))?;
         }
         Ok(())

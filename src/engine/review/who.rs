@@ -62,7 +62,8 @@ impl Review<'_> {
     /// The users who may do this at a scope now: through roles and without, from what is held there and above it, but
     /// for those whom a denial stops or who may not log in. Each user once, in an order that stays the same.
     ///
-    /// A page can be shorter than asked for, and even empty, and still have a next one.
+    /// A page can be shorter than asked for, and even empty, and still have a next one. A permission that is not defined is
+    /// held by nobody.
     ///
     /// # Errors
     /// `NotFound` for a scope that does not exist; `InvalidInput` for a wrong page; the storage kinds.
