@@ -3,6 +3,7 @@
 
 mod cases;
 mod model;
+mod races;
 
 use crate::support::{Disk, PASSWORD, all, log_in, sound, user};
 use model::{Failing, Model, Roles, Session, Set, unless};
