@@ -10,11 +10,9 @@ use crate::error::{ErrorKind, Result};
 use crate::flag::{FlagRecord, FlagRule, FlagRuleRecord, FlagState, FlagTarget};
 use crate::grant::Effect;
 use crate::id::{Flag, Key, RoleId, ScopeId, SessionId, UserId};
-use crate::role::RoleRecord;
 use crate::scope;
 use crate::store::{self, Scan};
 use crate::user::{StatusKind, UserRecord};
-use std::collections::BTreeMap;
 use std::fmt;
 
 /// Rules of a flag that an explanation looks through for those that would turn it on.
@@ -236,28 +234,10 @@ impl Engine {
 
     /// The rules for a role and for all that it inherits from, each with the shortest chain down to its role.
     fn rules_below(&self, flag: Flag, top: RoleId) -> Result<Vec<(FlagRuleRecord, Vec<RoleId>)>> {
-        let (mut above, mut order, mut next) = (BTreeMap::from([(top, None)]), vec![top], 0);
-        let mut found = Vec::new();
-        while let Some(role) = order.get(next).copied() {
-            next += 1;
-            let Some(record) = store::read::<RoleRecord>(&*self.store, &role)? else { continue };
-            for parent in record.record.parents {
-                above.entry(parent).or_insert_with(|| {
-                    order.push(parent);
-                    Some(role)
-                });
-            }
+        self.chains_down(top, |role| {
             let key = ((flag, FlagTarget::Role(role).key()), ScopeId::ROOT);
-            if let Some(rule) = store::read::<FlagRuleRecord>(&*self.store, &key)? {
-                let mut chain = vec![role];
-                while let Some(Some(senior)) = chain.last().and_then(|last| above.get(last)) {
-                    chain.push(*senior);
-                }
-                chain.reverse();
-                found.push((rule.record, chain));
-            }
-        }
-        Ok(found)
+            Ok(store::read::<FlagRuleRecord>(&*self.store, &key)?.map(|rule| rule.record))
+        })
     }
 
     /// The audit record that made what decided, where that is no rule.

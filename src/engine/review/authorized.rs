@@ -1,19 +1,16 @@
 //! Who is authorized for a role, and for which roles somebody is: what was assigned, and what that inherits.
 
 use super::Review;
-use crate::assignment::{ASSIGNMENT_BY_ROLE, AssignmentRecord};
+use crate::assignment::AssignmentRecord;
 use crate::engine::assignments::is_live;
 use crate::engine::duty;
 use crate::engine::page::{Page, PageRequest};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::grant::Effect;
 use crate::id::{Key, RoleId, ScopeId, UserId};
 use crate::role;
 use crate::store::{self, Scan};
 use crate::user;
-
-/// Assignments that one page looks at before it returns what it has.
-const MOST_ROWS: usize = 10_000;
 
 impl Review<'_> {
     /// The users who hold a role now, or one that inherits from it, at any scope, whatever their status (AuthorizedUsers of
@@ -30,45 +27,13 @@ impl Review<'_> {
         let mut roles = engine.view.seniors(role);
         roles.push(role);
         roles.sort_unstable();
-        let limit = page.limit_checked()?;
-        let mut resumed = match (page.table(), page.last_key()) {
-            (Some(table), Some(key)) if table == ASSIGNMENT_BY_ROLE.number && key.len() >= 4 => {
-                Some(key.to_vec())
+        engine.page_of_assignments(&roles, page, |items, user, role, scope| {
+            // A user with several such assignments is told of once, at the first.
+            if self.first_of(user, &roles)? == Some((role, scope)) {
+                items.push(user);
             }
-            (None, _) => None,
-            _ => return Err(Error::invalid("cursor", "belongs to another listing")),
-        };
-        let (mut items, mut seen) = (Vec::new(), 0);
-        for role in &roles {
-            let prefix = role.bytes();
-            if resumed.as_ref().is_some_and(|key| key.get(..4).is_some_and(|at| *at > *prefix)) {
-                continue;
-            }
-            let mut key = resumed.take().filter(|key| key.starts_with(&prefix));
-            loop {
-                let scan = Scan { prefix: &prefix, after: key.as_deref(), limit, descending: false };
-                let rows = store.scan(ASSIGNMENT_BY_ROLE, &scan)?;
-                for row in &rows {
-                    let ((user, _), scope) = <AssignmentRecord as store::Record>::Key::read(&row.value)?;
-                    // A user with several such assignments is told of once, at the first.
-                    if self.first_of(user, &roles)? == Some((*role, scope)) {
-                        items.push(user);
-                        if items.len() == limit {
-                            return Ok(Page::new(items, ASSIGNMENT_BY_ROLE, Some(row.key.clone())));
-                        }
-                    }
-                }
-                seen += rows.len();
-                match rows.last() {
-                    Some(last) if seen >= MOST_ROWS => {
-                        return Ok(Page::new(items, ASSIGNMENT_BY_ROLE, Some(last.key.clone())));
-                    }
-                    Some(last) if rows.len() == limit => key = Some(last.key.clone()),
-                    _ => break,
-                }
-            }
-        }
-        Ok(Page::of(items, None))
+            Ok(())
+        })
     }
 
     /// The first of a user's assignments, in their order, of one of these roles that holds now.

@@ -344,31 +344,17 @@ impl Engine {
 
     /// The shortest chains from a role to each role below it that grants the permission itself, or denies it.
     fn ways_down(&self, top: RoleId, permission: Permission) -> Result<Vec<(Effect, Vec<RoleId>)>> {
-        let (mut above, mut order, mut next) = (BTreeMap::from([(top, None)]), vec![top], 0);
-        let mut found = Vec::new();
-        while let Some(role) = order.get(next).copied() {
-            next += 1;
-            let Some(record) = store::read::<RoleRecord>(&*self.store, &role)? else { continue };
-            for parent in record.record.parents {
-                above.entry(parent).or_insert_with(|| {
-                    order.push(parent);
-                    Some(role)
-                });
-            }
+        let found = self.chains_down(top, |role| {
             let own = [
                 (Effect::Allow, self.has_bit::<false>(role, permission)?),
                 (Effect::Deny, self.has_bit::<true>(role, permission)?),
             ];
-            for (effect, _) in own.into_iter().filter(|(_, has)| *has) {
-                let mut chain = vec![role];
-                while let Some(Some(senior)) = chain.last().and_then(|last| above.get(last)) {
-                    chain.push(*senior);
-                }
-                chain.reverse();
-                found.push((effect, chain));
-            }
-        }
-        Ok(found)
+            Ok(own.iter().any(|(_, has)| *has).then_some(own))
+        })?;
+        let each = |(own, chain): ([(Effect, bool); 2], Vec<RoleId>)| {
+            own.into_iter().filter(|(_, has)| *has).map(move |(effect, _)| (effect, chain.clone()))
+        };
+        Ok(found.into_iter().flat_map(each).collect())
     }
 
     fn has_bit<const DENY: bool>(&self, role: RoleId, permission: Permission) -> Result<bool> {

@@ -4,6 +4,7 @@ mod authorized;
 mod explain;
 mod objects;
 mod unused;
+mod walk;
 mod what_if;
 mod who;
 

@@ -2,21 +2,18 @@
 
 use super::Review;
 use crate::access::AccessRecord;
-use crate::assignment::{ASSIGNMENT_BY_ROLE, AssignmentRecord};
+use crate::assignment::AssignmentRecord;
 use crate::engine::page::{Page, PageRequest};
 use crate::engine::roles::check_defined;
 use crate::engine::view::{Policy, together};
 use crate::engine::write::Plan;
 use crate::engine::{Engine, duty, guard};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::id::{Key, RoleId, ScopeId, UserId};
 use crate::permission::{Permission, PermissionSet};
 use crate::role::{self, Chunk, RoleRecord};
 use crate::store::{self, Scan, Store};
 use std::collections::BTreeSet;
-
-/// Assignments that one page looks at before it returns what it has.
-const MOST_ROWS: usize = 10_000;
 
 /// A change to try.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,64 +85,30 @@ impl Review<'_> {
         let mut concerned = before.seniors(change.role());
         concerned.push(change.role());
         concerned.sort_unstable();
-        let limit = page.limit_checked()?;
-        let mut resumed = match (page.table(), page.last_key()) {
-            (Some(table), Some(key)) if table == ASSIGNMENT_BY_ROLE.number && key.len() >= 4 => {
-                Some(key.to_vec())
+        engine.page_of_assignments(&concerned, page, |items, user, role, scope| {
+            if engine.view.user(user).is_none() {
+                return Ok(());
             }
-            (None, _) => None,
-            _ => return Err(Error::invalid("cursor", "belongs to another listing")),
-        };
-        let (mut items, mut seen) = (Vec::new(), 0);
-        for role in &concerned {
-            let prefix = role.bytes();
-            if resumed.as_ref().is_some_and(|key| key.get(..4).is_some_and(|at| *at > *prefix)) {
-                continue;
+            let held = engine.held_by(user)?;
+            // A user with several such assignments is told of once, at the first.
+            let first =
+                held.iter().find(|(held, _)| held.is_some_and(|held| concerned.binary_search(&held).is_ok()));
+            if first != Some(&(Some(role), scope)) {
+                return Ok(());
             }
-            let mut key = resumed.take().filter(|key| key.starts_with(&prefix));
-            loop {
-                let scan = Scan { prefix: &prefix, after: key.as_deref(), limit, descending: false };
-                let rows = store.scan(ASSIGNMENT_BY_ROLE, &scan)?;
-                for row in &rows {
-                    let ((user, role), scope) = <AssignmentRecord as store::Record>::Key::read(&row.value)?;
-                    if engine.view.user(user).is_none() {
-                        continue;
-                    }
-                    let held = engine.held_by(user)?;
-                    // A user with several such assignments is told of once, at the first.
-                    let first = held
-                        .iter()
-                        .find(|(held, _)| held.is_some_and(|held| concerned.binary_search(&held).is_ok()));
-                    if first != Some(&(Some(role), scope)) {
-                        continue;
-                    }
-                    // A denial made here can take away what was given further down, so that all places count.
-                    let places: BTreeSet<ScopeId> = held.iter().map(|(_, scope)| *scope).collect();
-                    for scope in places {
-                        let Some(levels) = engine.view.levels_of(user, scope) else { continue };
-                        let parts = together(&levels);
-                        let (had, would) =
-                            (before.effective(&parts, None, now), after.effective(&parts, None, now));
-                        if had != would {
-                            let (loses, gains) = (minus(&had, &would), minus(&would, &had));
-                            items.push(Impact { user, scope, loses, gains });
-                        }
-                    }
-                    if items.len() >= limit {
-                        return Ok(Page::new(items, ASSIGNMENT_BY_ROLE, Some(row.key.clone())));
-                    }
-                }
-                seen += rows.len();
-                match rows.last() {
-                    Some(last) if seen >= MOST_ROWS => {
-                        return Ok(Page::new(items, ASSIGNMENT_BY_ROLE, Some(last.key.clone())));
-                    }
-                    Some(last) if rows.len() == limit => key = Some(last.key.clone()),
-                    _ => break,
+            // A denial made here can take away what was given further down, so that all places count.
+            let places: BTreeSet<ScopeId> = held.iter().map(|(_, scope)| *scope).collect();
+            for scope in places {
+                let Some(levels) = engine.view.levels_of(user, scope) else { continue };
+                let parts = together(&levels);
+                let (had, would) = (before.effective(&parts, None, now), after.effective(&parts, None, now));
+                if had != would {
+                    let (loses, gains) = (minus(&had, &would), minus(&would, &had));
+                    items.push(Impact { user, scope, loses, gains });
                 }
             }
-        }
-        Ok(Page::of(items, None))
+            Ok(())
+        })
     }
 }
 
