@@ -85,7 +85,12 @@ macro_rules! permissions {
 
         const _: () = {
             // Discriminants of one enum: the compiler numbers them and refuses two that are equal.
-            #[allow(dead_code, non_camel_case_types, clippy::upper_case_acronyms)]
+            #[allow(
+                dead_code,
+                non_camel_case_types,
+                clippy::upper_case_acronyms,
+                reason = "the constants' names, used for their numbers alone"
+            )]
             #[repr(u32)]
             enum Bit {
                 $($constant $(= $bit)?),+

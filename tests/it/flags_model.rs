@@ -1,6 +1,6 @@
 //! Random flags, rules, roles, scopes and times against a naive model that walks everything for each question.
 
-use crate::support::{Disk, all, log_in, sound, user};
+use crate::support::{Disk, all, juniors, levels, log_in, sound, user};
 use portcullis::{
     Clock, Flag, FlagChange, FlagState, FlagTarget, Grant, NewFlag, Portcullis, RoleId, ScopeId, Status,
     Timestamp, UserId,
@@ -60,25 +60,11 @@ struct Model {
 
 impl Model {
     fn juniors(&self, role: usize) -> BTreeSet<usize> {
-        let mut found = BTreeSet::from([role]);
-        loop {
-            let more: Vec<usize> =
-                self.edges.iter().filter(|edge| found.contains(&edge.0)).map(|edge| edge.1).collect();
-            let before = found.len();
-            found.extend(more);
-            if found.len() == before {
-                return found;
-            }
-        }
+        juniors(&self.edges, role)
     }
 
     fn levels(&self, scope: u32) -> Option<Vec<u32>> {
-        let (mut found, mut at) = (vec![scope], scope);
-        while at != 0 {
-            at = *self.scopes.get(&at)?;
-            found.push(at);
-        }
-        Some(found)
+        levels(&self.scopes, scope)
     }
 
     fn on(&self, flag: usize, user: usize, scope: u32, now: u64) -> bool {

@@ -1,6 +1,6 @@
 //! Random scopes, roles, denials and times against a naive model that walks everything for each question.
 
-use crate::support::{Disk, all, sound};
+use crate::support::{Disk, all, juniors, levels, sound};
 use portcullis::{
     Clock, Grant, PageRequest, Permission, Portcullis, RoleId, ScopeId, Timestamp, UserId, WhatIf,
 };
@@ -32,25 +32,11 @@ struct Model {
 
 impl Model {
     fn juniors(&self, role: usize) -> BTreeSet<usize> {
-        let mut found = BTreeSet::from([role]);
-        loop {
-            let more: Vec<usize> =
-                self.edges.iter().filter(|edge| found.contains(&edge.0)).map(|edge| edge.1).collect();
-            let before = found.len();
-            found.extend(more);
-            if found.len() == before {
-                return found;
-            }
-        }
+        juniors(&self.edges, role)
     }
 
     fn levels(&self, scope: u32) -> Option<Vec<u32>> {
-        let (mut found, mut at) = (vec![scope], scope);
-        while at != 0 {
-            at = *self.scopes.get(&at)?;
-            found.push(at);
-        }
-        Some(found)
+        levels(&self.scopes, scope)
     }
 
     fn may(&self, user: usize, permission: usize, scope: u32, now: u64) -> bool {

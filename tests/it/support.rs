@@ -5,6 +5,7 @@ use portcullis::{
     Builder, Client, Credentials, Error, ErrorKind, Login, NewUser, Page, PageRequest, Portcullis, Result,
     StatusKind, Timestamp, User, UserId,
 };
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -163,4 +164,28 @@ pub(crate) fn holds(gate: &Portcullis, user: UserId, permission: portcullis::Per
 
 pub(crate) fn later(time: Timestamp, seconds: u64) -> Timestamp {
     time.saturating_add(Duration::from_secs(seconds))
+}
+
+/// For the naive models: a role and all that it inherits from, over edges from senior to junior.
+pub(crate) fn juniors(edges: &BTreeSet<(usize, usize)>, role: usize) -> BTreeSet<usize> {
+    let mut found = BTreeSet::from([role]);
+    loop {
+        let more: Vec<usize> =
+            edges.iter().filter(|edge| found.contains(&edge.0)).map(|edge| edge.1).collect();
+        let before = found.len();
+        found.extend(more);
+        if found.len() == before {
+            return found;
+        }
+    }
+}
+
+/// For the naive models: a scope and all that it lies in, by a map from scope to parent; none where one is gone.
+pub(crate) fn levels(scopes: &BTreeMap<u32, u32>, scope: u32) -> Option<Vec<u32>> {
+    let (mut found, mut at) = (vec![scope], scope);
+    while at != 0 {
+        at = *scopes.get(&at)?;
+        found.push(at);
+    }
+    Some(found)
 }

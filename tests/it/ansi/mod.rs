@@ -110,7 +110,6 @@ impl Run {
         self.sessions.push(session.id);
     }
 
-    #[expect(clippy::too_many_lines, reason = "one arm a command of the standard")]
     fn step(&mut self, [kind, a, b, c]: [u8; 4]) {
         let (user, role, other) = (pick(&self.users, a), pick(&self.roles, b), pick(&self.roles, c));
         let session = pick(&self.sessions, a);
