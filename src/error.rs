@@ -32,6 +32,14 @@ struct Failure {
 pub enum Denial {
     /// The login name and password do not open an account that may log in now.
     Credentials,
+    /// What was proved is right and not enough: a second factor is asked for. Take
+    /// [`start_login`](crate::Portcullis::start_login), which says how to go on.
+    FactorRequired,
+    /// The password is right and must be changed before there is a session. Take
+    /// [`start_login`](crate::Portcullis::start_login), which says how to go on.
+    PasswordChangeRequired,
+    /// The token names no login under way: answered, expired, or given up after too many wrong answers. Start again.
+    Challenge,
     /// The token names no live session: never issued, revoked, expired, or its user may not log in any more.
     Session,
     /// The principal does not hold the permission.
@@ -192,6 +200,9 @@ impl fmt::Display for Denial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Credentials => "the login name or password is not right, or the account may not log in now",
+            Self::FactorRequired => "a second factor is asked for",
+            Self::PasswordChangeRequired => "the password must be changed first",
+            Self::Challenge => "the token names no login under way; start again",
             Self::Session => "the token names no live session; log in again",
             Self::Permission => "the permission is not granted",
             Self::Delegation => "the actor's delegation does not cover this",

@@ -4,10 +4,12 @@
 
 mod access;
 mod assignment;
+mod assurance;
 mod audit;
 #[cfg(feature = "casbin")]
 pub mod casbin;
 mod catalog;
+mod challenge;
 mod clock;
 mod credential;
 mod crypto;
@@ -32,16 +34,18 @@ mod user;
 
 pub use access::DirectGrant;
 pub use assignment::Assignment;
+pub use assurance::{Assurance, Method, Methods};
 pub use audit::{Actor, AuditKind, AuditRecord, Outcome, Subject};
 pub use catalog::{DeclaredPermission, PermissionInfo};
 pub use clock::{Clock, SystemClock, Timestamp};
-pub use crypto::{PasswordCost, Token};
+pub use crypto::{OneTimeToken, PasswordCost, Token};
 pub use delegation::{Ability, Delegation, RoleRange};
 pub use engine::{
-    Access, AppliedRule, Audit, AuditHead, Builder, CheckContext, ContextRule, Credentials, Cursor, Decision,
-    Delegations, Explanation, Finding, FlagExplanation, FlagStep, Flags, Impact, Link, Login, Maintenance,
-    ObjectOperation, Page, PageRequest, Permissions, Portcullis, Principal, Review, Roles, Scopes,
-    SeparationOfDuty, Sessions, Standing, Statistics, UnusedRole, Users, Verification, WhatIf,
+    Access, Answer, AppliedRule, Audit, AuditHead, Builder, Challenge, CheckContext, ContextRule,
+    Credentials, Cursor, Decision, Delegations, Explanation, Finding, FlagExplanation, FlagStep, Flags,
+    Impact, Link, Login, LoginStep, Maintenance, ObjectOperation, Page, PageRequest, Permissions, Portcullis,
+    Principal, Review, Roles, Scopes, SeparationOfDuty, Sessions, Standing, Statistics, UnusedRole, Users,
+    Verification, WhatIf,
 };
 pub use error::{Denial, Error, ErrorKind, Result};
 pub use flag::{FlagChange, FlagInfo, FlagRule, FlagState, FlagTarget, NewFlag};

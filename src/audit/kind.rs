@@ -139,6 +139,10 @@ kinds! {
     85 DelegationDeleted "authz_delegation_deleted",
     /// Somebody tried what no delegation of theirs covers; the detail has what.
     86 DelegationRefused "authz_fail",
+    /// A step of a login was right, and another one is asked for; the detail has which.
+    110 LoginStep "authn_login_step",
+    /// Logins under way were not gone on with in time.
+    111 LoginAbandoned "authn_login_abandoned",
 }
 
 impl AuditKind {

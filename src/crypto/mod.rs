@@ -1,4 +1,4 @@
-//! Password hashing behind its admission gate, and session tokens. Primitives come from well-kept crates.
+//! Password hashing behind its admission gate, and tokens. Primitives come from well-kept crates.
 
 mod gate;
 mod password;
@@ -8,5 +8,5 @@ pub use password::PasswordCost;
 #[cfg(feature = "testing")]
 pub(crate) use password::Pause;
 pub(crate) use password::{MAX_PASSWORD_BYTES, MIN_PASSWORD_CHARS, PasswordHasher};
-pub use token::Token;
-pub(crate) use token::{Digest, Presented};
+pub(crate) use token::{Digest, Presented, Purpose};
+pub use token::{OneTimeToken, Token};

@@ -1,4 +1,4 @@
-//! Session tokens: a public id that finds the session, and a 256-bit secret that proves it.
+//! Tokens: a public id that finds the record, and a 256-bit secret that proves it.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::SessionId;
@@ -7,9 +7,26 @@ use base64_simd::{Out, URL_SAFE_NO_PAD};
 use std::fmt;
 use zeroize::Zeroizing;
 
-/// Marks a session token, for people and for secret scanners; part of what the digest covers, so that a token of
-/// one purpose is none of another.
-const PREFIX: &str = "pcs_";
+/// What a token is for. It stands before the token, for people and for secret scanners, and is part of what the digest
+/// covers, so that a token of one purpose is none of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Session,
+    /// A login that is not complete.
+    Challenge,
+}
+
+const PREFIX_BYTES: usize = 4;
+
+impl Purpose {
+    const fn prefix(self) -> &'static str {
+        match self {
+            Self::Session => "pcs_",
+            Self::Challenge => "pcl_",
+        }
+    }
+}
+
 const ID_BYTES: usize = 8;
 const SECRET_BYTES: usize = 32;
 const RAW_BYTES: usize = ID_BYTES + SECRET_BYTES;
@@ -17,7 +34,7 @@ const RAW_BYTES: usize = ID_BYTES + SECRET_BYTES;
 const SMALLEST_ID: u64 = 2;
 /// How often an id is drawn: needing a second draw has a chance of 1 in 2^63.
 const DRAWS: usize = 4;
-const TEXT_BYTES: usize = PREFIX.len() + 54;
+const TEXT_BYTES: usize = PREFIX_BYTES + 54;
 
 /// A session token as the client keeps it: `pcs_` and 54 characters of base64url.
 ///
@@ -35,22 +52,57 @@ impl Token {
 
     /// A fresh token: a random id, and a secret from the generator.
     pub(crate) fn mint(entropy: &dyn Entropy) -> Result<(Self, SessionId, Digest)> {
-        for _ in 0..DRAWS {
-            let raw = random::<RAW_BYTES>(entropy)?;
-            let presented = Presented::from_raw(&raw);
-            // The lowest ids mark free lines in the view.
-            if presented.id().get() < SMALLEST_ID {
-                continue;
-            }
-            let mut text = Zeroizing::new(String::with_capacity(TEXT_BYTES));
-            text.push_str(PREFIX);
-            text.push_str(&Zeroizing::new(URL_SAFE_NO_PAD.encode_to_string(raw.as_slice())));
-            return Ok((Self(text), presented.id(), presented.digest()));
+        let (text, presented) = mint(entropy, Purpose::Session)?;
+        Ok((Self(text), presented.id(), presented.digest()))
+    }
+}
+
+fn mint(entropy: &dyn Entropy, purpose: Purpose) -> Result<(Zeroizing<String>, Presented)> {
+    for _ in 0..DRAWS {
+        let raw = random::<RAW_BYTES>(entropy)?;
+        let presented = Presented::from_raw(purpose, &raw);
+        // The lowest ids mark free lines in the view.
+        if presented.id < SMALLEST_ID {
+            continue;
         }
-        Err(Error::new(
-            ErrorKind::Storage,
-            format!("the random generator gave no session id in {DRAWS} draws"),
-        ))
+        let mut text = Zeroizing::new(String::with_capacity(TEXT_BYTES));
+        text.push_str(purpose.prefix());
+        text.push_str(&Zeroizing::new(URL_SAFE_NO_PAD.encode_to_string(raw.as_slice())));
+        return Ok((text, presented));
+    }
+    Err(Error::new(ErrorKind::Storage, format!("the random generator gave no token id in {DRAWS} draws")))
+}
+
+/// A secret that opens one thing once, such as the next step of a login: four characters that say what, and 54 of
+/// base64url.
+///
+/// It is shown once, by the call that made it; the database holds its BLAKE3 digest only. `Debug` does not show it, it has
+/// no `Display`, and it wipes itself when dropped.
+pub struct OneTimeToken(Zeroizing<String>);
+
+impl OneTimeToken {
+    /// The text to hand to whoever is to come back with it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// A fresh token, the number under which its record is found, and its digest.
+    pub(crate) fn mint(entropy: &dyn Entropy, purpose: Purpose) -> Result<(Self, u64, Digest)> {
+        let (text, presented) = mint(entropy, purpose)?;
+        Ok((Self(text), presented.id, presented.digest()))
+    }
+}
+
+impl AsRef<str> for OneTimeToken {
+    fn as_ref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl fmt::Debug for OneTimeToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OneTimeToken(<secret>)")
     }
 }
 
@@ -86,32 +138,44 @@ impl fmt::Debug for Digest {
 /// A token as somebody presents it, decoded and not believed yet.
 pub(crate) struct Presented {
     /// Prefix, id and secret: what the digest is computed over.
-    hashed: [u8; PREFIX.len() + RAW_BYTES],
-    id: SessionId,
+    hashed: [u8; PREFIX_BYTES + RAW_BYTES],
+    id: u64,
 }
 
 impl Presented {
-    /// Decodes a token's text; `None` for anything that is not one, of any length.
+    /// Decodes a session token's text; `None` for anything that is not one, of any length.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        let body = text.strip_prefix(PREFIX)?;
+        Self::parse_as(Purpose::Session, text)
+    }
+
+    /// Decodes the text of a token of that purpose.
+    #[inline]
+    pub(crate) fn parse_as(purpose: Purpose, text: &str) -> Option<Self> {
+        let body = text.strip_prefix(purpose.prefix())?;
         if text.len() != TEXT_BYTES {
             return None;
         }
         let mut raw = [0; RAW_BYTES];
         let decoded = URL_SAFE_NO_PAD.decode(body.as_bytes(), Out::from_slice(&mut raw)).ok()?.len();
-        (decoded == RAW_BYTES).then(|| Self::from_raw(&raw))
+        (decoded == RAW_BYTES).then(|| Self::from_raw(purpose, &raw))
     }
 
-    fn from_raw(raw: &[u8; RAW_BYTES]) -> Self {
-        let mut hashed = [0; PREFIX.len() + RAW_BYTES];
-        let (prefix, rest) = hashed.split_at_mut(PREFIX.len());
-        prefix.copy_from_slice(PREFIX.as_bytes());
+    #[inline]
+    fn from_raw(purpose: Purpose, raw: &[u8; RAW_BYTES]) -> Self {
+        let mut hashed = [0; PREFIX_BYTES + RAW_BYTES];
+        let (prefix, rest) = hashed.split_at_mut(PREFIX_BYTES);
+        prefix.copy_from_slice(purpose.prefix().as_bytes());
         rest.copy_from_slice(raw);
         let id = raw.first_chunk().map_or(0, |id| u64::from_be_bytes(*id));
-        Self { hashed, id: SessionId::from_number(id) }
+        Self { hashed, id }
     }
 
     pub(crate) fn id(&self) -> SessionId {
+        SessionId::from_number(self.id)
+    }
+
+    /// The number under which the record of a one-time token is found.
+    pub(crate) fn number(&self) -> u64 {
         self.id
     }
 
@@ -133,6 +197,18 @@ mod tests {
         assert!(presented.digest() == digest);
         assert!(!format!("{token:?} {digest:?}").contains(token.as_str().get(10..20).unwrap()));
         assert_eq!(token.as_str().len(), TEXT_BYTES);
+    }
+
+    #[test]
+    fn a_token_of_one_purpose_is_none_of_another() {
+        let (token, number, digest) = OneTimeToken::mint(&SystemEntropy, Purpose::Challenge).unwrap();
+        let presented = Presented::parse_as(Purpose::Challenge, token.as_str()).unwrap();
+        assert_eq!(presented.number(), number);
+        assert!(presented.digest() == digest);
+        assert!(Presented::parse(token.as_str()).is_none());
+        let renamed = token.as_str().replacen("pcl_", "pcs_", 1);
+        assert!(Presented::parse(&renamed).unwrap().digest() != digest);
+        assert!(!format!("{token:?}").contains(token.as_str()));
     }
 
     #[test]

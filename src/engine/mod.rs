@@ -42,7 +42,7 @@ pub use builder::Builder;
 pub use context::{CheckContext, ContextRule};
 pub use delegations::Delegations;
 pub use flags::{AppliedRule, FlagExplanation, FlagStep, Flags};
-pub use login::{Credentials, Login};
+pub use login::{Answer, Challenge, Credentials, Login, LoginStep};
 pub use page::{Cursor, Page, PageRequest};
 pub use permissions::Permissions;
 pub use principal::{Decision, Principal};
@@ -89,6 +89,7 @@ const TABLES: &[&[Table]] = &[
     crate::separation::TABLES,
     crate::flag::TABLES,
     crate::session::TABLES,
+    crate::challenge::TABLES,
     crate::audit::TABLES,
     bookkeeping::TABLES,
 ];

@@ -2,6 +2,7 @@
 
 use super::Portcullis;
 use crate::assignment::{self, AssignmentRecord};
+use crate::assurance::{Method, Methods};
 use crate::clock::Timestamp;
 use crate::crypto::Token;
 use crate::error::{Error, Result};
@@ -93,6 +94,8 @@ pub(crate) fn sessions(gate: &Portcullis, users: &[UserId]) -> Result<Vec<Token>
             ip: None,
             user_agent: String::new(),
             roles: None,
+            methods: Methods::of(Method::Password),
+            authenticated: now,
         })?;
         tokens.push(token);
         filler.commit_if_full()?;

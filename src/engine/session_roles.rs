@@ -60,7 +60,7 @@ impl Portcullis {
         let roles: BTreeSet<RoleId> = roles.into_iter().collect();
         check_number(&roles)?;
         let roles: Vec<RoleId> = roles.into_iter().collect();
-        self.log_in(credentials, client, Some(&roles))
+        self.log_in(credentials, client, Some(&roles), false)?.done()
     }
 }
 

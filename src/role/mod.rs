@@ -4,8 +4,8 @@ mod ops;
 mod record;
 
 pub(crate) use ops::{
-    New, bits_of, check_room, expect_hierarchy, heirs, is_limited, is_privileged, present, read_role,
-    stage_bits, stage_change, stage_create, stage_delete, stage_drop_bit, stage_drop_parent,
+    New, bits_of, check_room, demanded, expect_hierarchy, heirs, is_limited, is_privileged, present,
+    read_role, stage_bits, stage_change, stage_create, stage_delete, stage_drop_bit, stage_drop_parent,
     stage_hierarchy_edit, stage_limit, stage_new_parent, stage_parent, with_juniors,
 };
 pub(crate) use record::{
@@ -13,6 +13,7 @@ pub(crate) use record::{
     ROLE_BY_PARENT, ROLE_DENY, ROLE_GRANT, RoleRecord, TABLES, name_key,
 };
 
+use crate::assurance::Assurance;
 use crate::clock::Timestamp;
 use crate::id::{RoleId, ScopeId, Stamp};
 
@@ -38,6 +39,9 @@ pub struct Role {
     pub privileged: bool,
     /// Whether it keeps its holders: at no scope can the last one lose it.
     pub protected: bool,
+    /// How sure a login of whoever holds it, or a role that inherits from it, must be: with
+    /// [`Assurance::Two`] it takes a second factor.
+    pub assurance: Assurance,
     /// When it was made.
     pub created: Timestamp,
     /// When its name, description or parents last changed.
@@ -55,6 +59,7 @@ pub struct RoleChange {
     pub(crate) description: Option<String>,
     pub(crate) privileged: Option<bool>,
     pub(crate) protected: Option<bool>,
+    pub(crate) assurance: Option<Assurance>,
 }
 
 impl RoleChange {
@@ -78,6 +83,13 @@ impl RoleChange {
     /// Describes the role anew; at most 512 bytes.
     pub fn description(mut self, description: impl Into<String>) -> Self {
         self.description = Some(description.into());
+        self
+    }
+
+    /// Asks for so much at the login of whoever holds the role, or one that inherits from it, from the next login on.
+    /// End the sessions of its holders where it is to hold at once.
+    pub fn assurance(mut self, least: Assurance) -> Self {
+        self.assurance = Some(least);
         self
     }
 

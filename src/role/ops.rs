@@ -2,9 +2,10 @@
 
 use super::record::{
     CHUNK_BITS, CHUNK_WORDS, Chunk, HIERARCHY, HierarchyRecord, ROLE, ROLE_BY_NAME, ROLE_BY_PARENT,
-    ROLE_PRIVILEGED, RoleRecord, name_key,
+    ROLE_DEMANDING, ROLE_PRIVILEGED, RoleRecord, name_key,
 };
 use super::{MAX_PARENTS, RoleChange};
+use crate::assurance::Assurance;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{Key, RoleId, ScopeId, Stamp};
@@ -49,6 +50,7 @@ pub(crate) fn stage_create(store: &dyn Store, batch: &mut Batch, new: New<'_>, n
         parents,
         privileged: false,
         protected: false,
+        assurance: Assurance::One,
         created: now,
         updated: now,
     })
@@ -88,6 +90,7 @@ pub(crate) fn stage_change(
     }
     new.privileged = change.privileged.unwrap_or(new.privileged);
     new.protected = change.protected.unwrap_or(new.protected);
+    new.assurance = change.assurance.unwrap_or(new.assurance);
     if new.privileged != old.record.privileged {
         // Heirs are privileged too, so that whoever expects the hierarchy unchanged expects the marks on it unchanged.
         stage_hierarchy_edit(store, batch)?;
@@ -269,6 +272,19 @@ pub(crate) fn with_juniors(
     roles: impl IntoIterator<Item = RoleId>,
 ) -> Result<BTreeSet<RoleId>> {
     Ok(closure(store, roles)?.into_iter().map(|role| role.id).collect())
+}
+
+/// How sure a login must be with these roles and all that they inherit from. Few roles ask for more than one factor: where
+/// none does, the roles are not walked.
+pub(crate) fn demanded(
+    store: &dyn Store,
+    roles: impl FnOnce() -> Result<BTreeSet<RoleId>>,
+) -> Result<Assurance> {
+    let any = Scan { limit: 1, ..Scan::default() };
+    if store.scan(ROLE_DEMANDING, &any)?.is_empty() {
+        return Ok(Assurance::One);
+    }
+    Ok(closure(store, roles()?)?.into_iter().map(|role| role.assurance).max().unwrap_or_default())
 }
 
 /// The roles that inherit directly from one.

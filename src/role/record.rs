@@ -1,6 +1,7 @@
 //! How roles are stored: the role with its parents, and its grants as bits in chunks.
 
 use super::Role;
+use crate::assurance::Assurance;
 use crate::clock::Timestamp;
 use crate::id::{Key, RoleId, ScopeId};
 use crate::store::{self, Index, Record, Stored, Table};
@@ -12,9 +13,10 @@ pub(crate) const ROLE_GRANT: Table = Table::new(13, "role_grant");
 pub(crate) const ROLE_DENY: Table = Table::new(35, "role_deny");
 pub(crate) const ROLE_BY_PARENT: Table = Table::new(49, "role_by_parent");
 pub(crate) const ROLE_PRIVILEGED: Table = Table::new(48, "role_privileged");
+pub(crate) const ROLE_DEMANDING: Table = Table::new(88, "role_demanding");
 pub(crate) const HIERARCHY: Table = Table::new(14, "hierarchy");
 pub(crate) const TABLES: &[Table] =
-    &[ROLE, ROLE_BY_NAME, ROLE_BY_PARENT, ROLE_PRIVILEGED, ROLE_GRANT, ROLE_DENY, HIERARCHY];
+    &[ROLE, ROLE_BY_NAME, ROLE_BY_PARENT, ROLE_PRIVILEGED, ROLE_DEMANDING, ROLE_GRANT, ROLE_DENY, HIERARCHY];
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RoleRecord {
@@ -26,6 +28,8 @@ pub(crate) struct RoleRecord {
     pub(crate) parents: Vec<RoleId>,
     pub(crate) privileged: bool,
     pub(crate) protected: bool,
+    /// The least that a login of whoever holds it must come to.
+    pub(crate) assurance: Assurance,
     pub(crate) created: Timestamp,
     pub(crate) updated: Timestamp,
 }
@@ -48,6 +52,11 @@ impl Record for RoleRecord {
                 keys.add(&0u8);
             }
         }),
+        Index::many(ROLE_DEMANDING, |role, keys| {
+            if role.assurance > Assurance::One {
+                keys.add(&0u8);
+            }
+        }),
     ];
     type Key = RoleId;
 
@@ -58,10 +67,32 @@ impl Record for RoleRecord {
 
 impl From<Stored<RoleRecord>> for Role {
     fn from(stored: Stored<RoleRecord>) -> Self {
-        let RoleRecord { id, scope, name, description, parents, privileged, protected, created, updated } =
-            stored.record;
+        let RoleRecord {
+            id,
+            scope,
+            name,
+            description,
+            parents,
+            privileged,
+            protected,
+            assurance,
+            created,
+            updated,
+        } = stored.record;
         let stamp = stored.version.into();
-        Self { id, scope, name, description, parents, privileged, protected, created, updated, stamp }
+        Self {
+            id,
+            scope,
+            name,
+            description,
+            parents,
+            privileged,
+            protected,
+            assurance,
+            created,
+            updated,
+            stamp,
+        }
     }
 }
 

@@ -4,6 +4,7 @@ mod record;
 
 pub(crate) use record::{SESSION, SESSION_BY_EXPIRY, SESSION_BY_USER, SessionRecord, TABLES};
 
+use crate::assurance::Methods;
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::id::{RoleId, SessionId, UserId};
@@ -32,6 +33,10 @@ pub struct Session {
     /// The roles that were selected for it, by number; `None` where all that the user has count, also those that are
     /// assigned later. One that the user does not have, or no longer, does not count for as long.
     pub selected: Option<Vec<RoleId>>,
+    /// How its user proved who they are; [`Methods::assurance`] is the level that this comes to.
+    pub methods: Methods,
+    /// When that was, the last time.
+    pub authenticated: Timestamp,
 }
 
 /// Where a login comes from, as far as the caller knows.

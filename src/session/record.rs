@@ -1,6 +1,7 @@
 //! How sessions are stored: never the token, only its digest.
 
 use super::{Client, Session};
+use crate::assurance::Methods;
 use crate::clock::Timestamp;
 use crate::id::{RoleId, SessionId, UserId};
 use crate::store::{Index, Record, Table};
@@ -31,6 +32,9 @@ pub(crate) struct SessionRecord {
     pub(crate) user_agent: String,
     /// The roles that are active, in rising order, each once; all that the user has where none is named.
     pub(crate) roles: Option<Vec<RoleId>>,
+    /// How its user proved who they are, and when last.
+    pub(crate) methods: Methods,
+    pub(crate) authenticated: Timestamp,
 }
 
 impl fmt::Debug for SessionRecord {
@@ -58,7 +62,20 @@ impl Record for SessionRecord {
 impl From<SessionRecord> for Session {
     fn from(record: SessionRecord) -> Self {
         let SessionRecord {
-            id, user, created, seen, idle_secs, expires, device, ip, user_agent, roles, ..
+            id,
+            user,
+            created,
+            seen,
+            idle_secs,
+            expires,
+            device,
+            ip,
+            user_agent,
+            roles,
+            methods,
+            authenticated,
+            digest: _,
+            generation: _,
         } = record;
         Self {
             id,
@@ -69,6 +86,8 @@ impl From<SessionRecord> for Session {
             expires,
             client: Client { device, ip, user_agent },
             selected: roles,
+            methods,
+            authenticated,
         }
     }
 }

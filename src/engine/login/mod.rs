@@ -1,0 +1,238 @@
+//! Login: from a name and a password, over whatever else is asked for, to a session and its token.
+
+mod answer;
+mod complete;
+mod refusal;
+
+pub use answer::Answer;
+pub(super) use complete::Proved;
+pub(super) use refusal::{Refusal, status_detail};
+
+use super::{Engine, Portcullis};
+use crate::assurance::{Method, Methods};
+use crate::clock::Timestamp;
+use crate::credential::CredentialRecord;
+use crate::crypto::{MAX_PASSWORD_BYTES, OneTimeToken, Token};
+use crate::error::{Denial, Error, Result};
+use crate::id::{RoleId, UserId};
+use crate::secret::SecretText;
+use crate::session::{Client, Session};
+use crate::store::{self, Stored};
+use crate::text;
+use crate::user::{self, UserRecord};
+use std::fmt;
+
+/// What somebody presents to log in. `Debug` shows the login name only.
+#[derive(Clone)]
+#[must_use]
+pub struct Credentials {
+    login: String,
+    password: SecretText,
+}
+
+impl Credentials {
+    /// A login name, in whatever case, and the password.
+    pub fn password(login: impl Into<String>, password: impl Into<String>) -> Self {
+        Self { login: login.into(), password: SecretText::new(password) }
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials").field("login", &self.login).finish_non_exhaustive()
+    }
+}
+
+/// A login that succeeded: the only place where a token is ever seen.
+#[derive(Debug)]
+pub struct Login {
+    token: Token,
+    session: Session,
+}
+
+impl Login {
+    /// The token to hand to the client; it can not be had again.
+    #[must_use]
+    pub fn token(&self) -> &Token {
+        &self.token
+    }
+
+    /// The session that the token opens.
+    #[must_use]
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Who logged in.
+    #[must_use]
+    pub fn user(&self) -> UserId {
+        self.session.user
+    }
+}
+
+/// Where a login stands after a step.
+#[derive(Debug)]
+#[must_use]
+#[non_exhaustive]
+pub enum LoginStep {
+    /// There is a session.
+    Done(Login),
+    /// What was proved is right and not enough: come back to [`Portcullis::answer`] with one of the challenge's methods.
+    NeedsFactor(Challenge),
+    /// All is proved, and the password must be changed: come back to [`Portcullis::answer`] with another one.
+    MustChangePassword(Challenge),
+    /// The answer is no.
+    Denied(Denial),
+}
+
+impl LoginStep {
+    /// The session, or why there is none.
+    ///
+    /// # Errors
+    /// `Denied`: with the reason of the refusal, [`Denial::FactorRequired`] or [`Denial::PasswordChangeRequired`].
+    pub fn done(self) -> Result<Login> {
+        Err(Error::denied(match self {
+            Self::Done(login) => return Ok(login),
+            Self::NeedsFactor(_) => Denial::FactorRequired,
+            Self::MustChangePassword(_) => Denial::PasswordChangeRequired,
+            Self::Denied(denial) => denial,
+        }))
+    }
+}
+
+/// A login under way. It opens nothing but the next step.
+#[derive(Debug)]
+pub struct Challenge {
+    pub(super) token: OneTimeToken,
+    pub(super) user: UserId,
+    pub(super) proved: Methods,
+    pub(super) methods: Vec<Method>,
+    pub(super) expires: Timestamp,
+}
+
+impl Challenge {
+    /// What to present with the answer. Keep it where a session token would be kept.
+    #[must_use]
+    pub fn token(&self) -> &OneTimeToken {
+        &self.token
+    }
+
+    /// Who is logging in.
+    #[must_use]
+    pub fn user(&self) -> UserId {
+        self.user
+    }
+
+    /// What was proved so far.
+    pub fn proved(&self) -> Methods {
+        self.proved
+    }
+
+    /// What can be answered with; for a new password there is nothing to choose from. Where a factor is asked for and
+    /// there is none here, the user has none that would do, and must enrol one first.
+    #[must_use]
+    pub fn methods(&self) -> &[Method] {
+        &self.methods
+    }
+
+    /// When it is too late to answer: ten minutes after the login began.
+    #[must_use]
+    pub fn expires(&self) -> Timestamp {
+        self.expires
+    }
+}
+
+impl Portcullis {
+    /// Opens a session for whoever knows the password of an active account, where nothing else is asked for.
+    ///
+    /// It is [`start_login`](Self::start_login) for applications without second factors: a user who must give one, or
+    /// must change the password, is refused with a reason that says so.
+    ///
+    /// Every refusal looks alike and costs one password hash, whether the name is unknown, the password is wrong or
+    /// the account is disabled; the audit log has the reason. An unknown name costs the present
+    /// [`PasswordCost`](crate::PasswordCost); after that was changed, a user whose hash is older is told from it by time
+    /// until the next login, which hashes the password anew. The session and its audit record are durable when this
+    /// returns.
+    ///
+    /// # Errors
+    /// `Denied` with [`Denial::Credentials`], or with [`Denial::FactorRequired`] or [`Denial::PasswordChangeRequired`]
+    /// where the password was right; `InvalidInput` for a password above 1,024 bytes or a client detail that breaks a
+    /// rule, before any hash is computed; `Busy` where the admission gate is full; the storage kinds.
+    ///
+    /// ```
+    /// # fn main() -> portcullis::Result<()> {
+    /// use portcullis::{Client, Credentials, NewUser, Portcullis};
+    /// let gate = Portcullis::in_memory()?;
+    /// gate.users().create(NewUser::new("ada").password("correct horse battery staple"))?;
+    /// let client = Client::new().device("laptop").ip("127.0.0.1".parse().expect("an address"));
+    /// let login = gate.login(&Credentials::password("ada", "correct horse battery staple"), &client)?;
+    /// assert!(gate.authenticate(login.token()).is_ok());
+    /// assert!(gate.login(&Credentials::password("ada", "wrong"), &client).is_err_and(|e| e.is_denied()));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn login(&self, credentials: &Credentials, client: &Client) -> Result<Login> {
+        self.log_in(credentials, client, None, false)?.done()
+    }
+
+    /// The first step of a login: checks the password, and says what else is asked for.
+    ///
+    /// # Errors
+    /// As [`login`](Self::login), but for the refusals, which are [`LoginStep::Denied`].
+    pub fn start_login(&self, credentials: &Credentials, client: &Client) -> Result<LoginStep> {
+        self.log_in(credentials, client, None, true)
+    }
+
+    /// With these roles active, or all. Where the caller can not go on with a challenge, none is made.
+    pub(super) fn log_in(
+        &self,
+        credentials: &Credentials,
+        client: &Client,
+        roles: Option<&[RoleId]>,
+        goes_on: bool,
+    ) -> Result<LoginStep> {
+        let engine = self.engine();
+        let password = credentials.password.expose();
+        if password.len() > MAX_PASSWORD_BYTES {
+            return Err(Error::invalid(
+                "password",
+                format!("has {} bytes; at most {MAX_PASSWORD_BYTES} are taken", password.len()),
+            ));
+        }
+        client.check()?;
+        let user = engine.user_to_log_in(&credentials.login)?;
+        let credential = match &user {
+            Some(user) => store::read::<CredentialRecord>(&*engine.store, &user.record.id)?,
+            None => None,
+        };
+        let phc = credential.as_ref().map(|credential| credential.record.phc.as_str());
+        let verified = engine.hasher.verify(password, phc)?;
+
+        let Some(user) = user else { return engine.refuse(None, &Refusal::UnknownName) };
+        let id = user.record.id;
+        let Some(credential) = credential else { return engine.refuse(Some(id), &Refusal::NoPassword) };
+        if !verified {
+            return engine.refuse(Some(id), &Refusal::WrongPassword);
+        }
+        let proved = Proved {
+            user: id,
+            generation: None,
+            revision: Some(credential.record.revision),
+            methods: Methods::of(Method::Password),
+            verified: Some((password, credential.record.phc)),
+            roles: roles.map(<[RoleId]>::to_vec),
+            answered: None,
+        };
+        engine.proceed(&proved, client, goes_on)
+    }
+}
+
+impl Engine {
+    /// A name that can not be one is as unknown as one that nobody has.
+    fn user_to_log_in(&self, login: &str) -> Result<Option<Stored<UserRecord>>> {
+        match text::canonical_login(login) {
+            Ok(canonical) => store::find(&*self.store, user::USER_BY_LOGIN, &store::index_prefix(&canonical)),
+            Err(_) => Ok(None),
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! Refusals: one answer for everybody, and the true reason in the audit log.
+
+use super::LoginStep;
+use crate::audit::{Actor, AuditKind, Outcome, Subject};
+use crate::engine::Engine;
+use crate::engine::write::Entry;
+use crate::error::{Denial, Result};
+use crate::id::UserId;
+use crate::user::UserRecord;
+
+/// The true reason of a refusal, for the audit log only.
+pub(in crate::engine) enum Refusal {
+    UnknownName,
+    NoPassword,
+    WrongPassword,
+    NotActive(String),
+    Changed,
+    /// The rule of that number.
+    Context(usize),
+}
+
+impl Refusal {
+    fn detail(&self) -> String {
+        match self {
+            // The name is left out: people type their password into the wrong field.
+            Self::UnknownName => "unknown login name".to_owned(),
+            Self::NoPassword => "the user has no password".to_owned(),
+            Self::WrongPassword => "wrong password".to_owned(),
+            Self::NotActive(status) => status.clone(),
+            Self::Changed => "the account changed while it was verified".to_owned(),
+            Self::Context(number) => format!("refused by context rule {number}"),
+        }
+    }
+}
+
+pub(in crate::engine) fn status_detail(user: &UserRecord) -> String {
+    match &user.status.reason {
+        Some(reason) => format!("{:?}: {reason}", user.status.kind),
+        None => format!("{:?}", user.status.kind),
+    }
+}
+
+impl Engine {
+    /// Writes down the true reason and answers the one that everybody gets.
+    pub(super) fn refuse(&self, user: Option<UserId>, refusal: &Refusal) -> Result<LoginStep> {
+        self.record_refusal(user, &refusal.detail())?;
+        Ok(LoginStep::Denied(Denial::Credentials))
+    }
+
+    pub(super) fn record_refusal(&self, user: Option<UserId>, detail: &str) -> Result<()> {
+        self.write(Actor::Anonymous, |plan| {
+            let entry = Entry { subject: user.map(Subject::User), object: None, detail: detail.to_owned() };
+            plan.record_outcome(AuditKind::LoginFailure, Outcome::Denied, Actor::Anonymous, entry)
+        })?;
+        Ok(())
+    }
+}
