@@ -38,7 +38,7 @@ pub use assurance::{Assurance, Method, Methods};
 pub use audit::{Actor, AuditKind, AuditRecord, Outcome, Subject};
 pub use catalog::{DeclaredPermission, PermissionInfo};
 pub use clock::{Clock, SystemClock, Timestamp};
-pub use crypto::{OneTimeToken, PasswordCost, Token};
+pub use crypto::{KeyId, Keyring, OneTimeToken, PasswordCost, Token};
 pub use delegation::{Ability, Delegation, RoleRange};
 pub use engine::{
     Access, Answer, AppliedRule, Audit, AuditHead, Builder, Challenge, CheckContext, ContextRule,

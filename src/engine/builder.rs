@@ -1,10 +1,10 @@
 //! Settings, each with a safe default (`portcullis::_docs::defaults` has the reasons).
 
 use super::context::{ContextRule, Rules};
-use super::{Engine, Portcullis};
+use super::{Engine, Parts, Portcullis};
 use crate::catalog::{self, DeclaredPermission};
 use crate::clock::{Clock, SystemClock};
-use crate::crypto::{PasswordCost, PasswordHasher};
+use crate::crypto::{Keyring, PasswordCost, PasswordHasher};
 use crate::error::{Error, Result};
 use crate::secret::{Entropy, SystemEntropy};
 use crate::session::SessionLimits;
@@ -39,6 +39,7 @@ pub struct Builder {
     entropy: Arc<dyn Entropy>,
     trust_clock: bool,
     cost: PasswordCost,
+    keys: Keyring,
     limits: SessionLimits,
     hashes: usize,
     queue: usize,
@@ -61,6 +62,7 @@ impl Builder {
             entropy: Arc::new(SystemEntropy),
             trust_clock: false,
             cost: PasswordCost::default(),
+            keys: Keyring::default(),
             limits: SessionLimits::default(),
             hashes: std::thread::available_parallelism().map_or(1, usize::from),
             queue: 256,
@@ -100,6 +102,13 @@ impl Builder {
     /// What a new password hash costs; stored ones keep the cost they were made with.
     pub fn password_cost(mut self, cost: PasswordCost) -> Self {
         self.cost = cost;
+        self
+    }
+
+    /// Keys that are held outside the database, for the pepper of password hashes and for what is stored sealed; none by
+    /// default. See [`Keyring`].
+    pub fn keys(mut self, keys: Keyring) -> Self {
+        self.keys = keys;
         self
     }
 
@@ -251,8 +260,16 @@ impl Builder {
         )?;
         #[cfg(feature = "testing")]
         hasher.set_pause(self.pause);
-        let (clock, trust) = (self.clock, self.trust_clock);
-        let engine = Engine::start(store, clock, trust, self.entropy, hasher, self.limits, self.rules)?;
+        let parts = Parts {
+            clock: self.clock,
+            trust_clock: self.trust_clock,
+            entropy: self.entropy,
+            hasher,
+            keys: self.keys,
+            limits: self.limits,
+            rules: self.rules,
+        };
+        let engine = Engine::start(store, parts)?;
         let gate = Portcullis::of(engine);
         gate.permissions().declare_agreed(&self.declared)?;
         Ok(gate)

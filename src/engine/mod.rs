@@ -62,7 +62,7 @@ pub(crate) use {
 
 use crate::audit::Actor;
 use crate::clock::{Clock, Timestamp};
-use crate::crypto::PasswordHasher;
+use crate::crypto::{Keyring, PasswordHasher};
 use crate::error::Result;
 use crate::id::UserId;
 use crate::secret::Entropy;
@@ -305,6 +305,8 @@ pub(crate) struct Engine {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     hasher: PasswordHasher,
+    #[expect(dead_code, reason = "what seals and peppers follows in the next change")]
+    keys: Keyring,
     user_ids: ids::UserIds,
     limits: SessionLimits,
     rules: Rules,
@@ -313,19 +315,23 @@ pub(crate) struct Engine {
     turns: write::Turns,
 }
 
+/// What the settings come to.
+struct Parts {
+    clock: Arc<dyn Clock>,
+    trust_clock: bool,
+    entropy: Arc<dyn Entropy>,
+    hasher: PasswordHasher,
+    keys: Keyring,
+    limits: SessionLimits,
+    rules: Rules,
+}
+
 /// Rows of what was deleted before a crash that an open sweeps; maintenance does the others.
 const OPEN_SWEEP: usize = 4096;
 
 impl Engine {
-    fn start(
-        store: Box<dyn Store>,
-        clock: Arc<dyn Clock>,
-        trust_clock: bool,
-        entropy: Arc<dyn Entropy>,
-        hasher: PasswordHasher,
-        limits: SessionLimits,
-        rules: Rules,
-    ) -> Result<Self> {
+    fn start(store: Box<dyn Store>, parts: Parts) -> Result<Self> {
+        let Parts { clock, trust_clock, entropy, hasher, keys, limits, rules } = parts;
         let view = Arc::new(View::new()?);
         load(&*store, &view)?;
         store.watch(Arc::clone(&view) as Arc<dyn Sink>);
@@ -333,7 +339,8 @@ impl Engine {
         let latest = if trust_clock { clock.now() } else { latest_record(&*store)? };
         let timeline = Timeline::starting(clock.now(), latest);
         let turns = write::Turns::default();
-        let engine = Self { store, view, clock, entropy, hasher, user_ids, limits, rules, timeline, turns };
+        let engine =
+            Self { store, view, clock, entropy, hasher, keys, user_ids, limits, rules, timeline, turns };
         // Nothing depends on this sweep, so that what it can not read or decode keeps nobody out; but a handle that
         // stopped while it ran is not handed out.
         match engine.sweep_leftovers(OPEN_SWEEP) {
