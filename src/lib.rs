@@ -16,6 +16,7 @@ mod crypto;
 mod delegation;
 mod engine;
 mod error;
+mod factor;
 mod flag;
 mod grant;
 mod id;
@@ -38,19 +39,22 @@ pub use assurance::{Assurance, Method, Methods};
 pub use audit::{Actor, AuditKind, AuditRecord, Outcome, Subject};
 pub use catalog::{DeclaredPermission, PermissionInfo};
 pub use clock::{Clock, SystemClock, Timestamp};
-pub use crypto::{KeyId, Keyring, OneTimeToken, PasswordCost, Token};
+pub use crypto::{KeyId, Keyring, OneTimeToken, PasswordCost, RecoveryCode, Token, TotpAlgorithm};
 pub use delegation::{Ability, Delegation, RoleRange};
 pub use engine::{
-    Access, Answer, AppliedRule, Audit, AuditHead, Builder, Challenge, CheckContext, ContextRule,
-    Credentials, Cursor, Decision, Delegations, Explanation, Finding, FlagExplanation, FlagStep, Flags,
-    Impact, Link, Login, LoginStep, Maintenance, ObjectOperation, Page, PageRequest, Permissions, Portcullis,
-    Principal, Review, Roles, Scopes, SeparationOfDuty, Sessions, Standing, Statistics, UnusedRole, Users,
-    Verification, WhatIf,
+    Access, Answer, AppliedRule, Audit, AuditHead, Builder, Challenge, CheckContext, CodeToSend, ContextRule,
+    Credentials, Cursor, Decision, Delegations, Explanation, Factors, Finding, FlagExplanation, FlagStep,
+    Flags, Impact, Link, Login, LoginStep, Maintenance, ObjectOperation, Page, PageRequest, Permissions,
+    Portcullis, Principal, Review, Roles, Scopes, SeparationOfDuty, Sessions, Standing, Statistics,
+    TotpEnrolment, UnusedRole, Users, Verification, WhatIf,
 };
 pub use error::{Denial, Error, ErrorKind, Result};
+pub use factor::{Factor, TotpSettings};
 pub use flag::{FlagChange, FlagInfo, FlagRule, FlagState, FlagTarget, NewFlag};
 pub use grant::{Effect, Grant};
-pub use id::{ContactId, DelegationId, Flag, RoleId, ScopeId, SeparationId, SessionId, Stamp, UserId};
+pub use id::{
+    ContactId, DelegationId, FactorId, Flag, RoleId, ScopeId, SeparationId, SessionId, Stamp, UserId,
+};
 pub use permission::{Permission, PermissionSet};
 pub use role::{Role, RoleChange};
 pub use scope::Scope;

@@ -1,18 +1,22 @@
-<<<<<<< HEAD
-//! Password hashing behind its admission gate, and tokens. Primitives come from well-kept crates.
-=======
-//! Password hashing behind its admission gate, session tokens, and keys that are held outside the database. Primitives come from well-kept crates.
->>>>>>> passwords
+//! Password hashing behind its admission gate, keys held outside the database, and tokens. Primitives come from well-kept crates.
 
 mod gate;
 mod keys;
 mod password;
+mod recovery;
 mod token;
+mod totp;
 
 pub use keys::{KeyId, Keyring};
 pub use password::PasswordCost;
 #[cfg(feature = "testing")]
 pub(crate) use password::Pause;
 pub(crate) use password::{MAX_PASSWORD_BYTES, MIN_PASSWORD_CHARS, PasswordHasher};
+pub use recovery::RecoveryCode;
+pub(crate) use recovery::{matching_code, sent_code};
 pub(crate) use token::{Digest, Presented, Purpose};
 pub use token::{OneTimeToken, Token};
+pub use totp::TotpAlgorithm;
+#[cfg(feature = "testing")]
+pub(crate) use totp::totp_code;
+pub(crate) use totp::{SEED, TotpWindow, matching_step, provisioning_uri, seed_text};

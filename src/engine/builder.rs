@@ -6,6 +6,7 @@ use crate::catalog::{self, DeclaredPermission};
 use crate::clock::{Clock, SystemClock};
 use crate::crypto::{Keyring, PasswordCost, PasswordHasher};
 use crate::error::{Error, Result};
+use crate::factor::TotpSettings;
 use crate::secret::{Entropy, SystemEntropy};
 use crate::session::SessionLimits;
 use crate::store::{Faults, MemoryStore, Store};
@@ -40,6 +41,7 @@ pub struct Builder {
     trust_clock: bool,
     cost: PasswordCost,
     keys: Keyring,
+    totp: TotpSettings,
     limits: SessionLimits,
     hashes: usize,
     queue: usize,
@@ -63,6 +65,7 @@ impl Builder {
             trust_clock: false,
             cost: PasswordCost::default(),
             keys: Keyring::default(),
+            totp: TotpSettings::default(),
             limits: SessionLimits::default(),
             hashes: std::thread::available_parallelism().map_or(1, usize::from),
             queue: 256,
@@ -109,6 +112,12 @@ impl Builder {
     /// default. See [`Keyring`].
     pub fn keys(mut self, keys: Keyring) -> Self {
         self.keys = keys;
+        self
+    }
+
+    /// How authenticator apps are enrolled and asked; see [`TotpSettings`] for the defaults.
+    pub fn totp(mut self, settings: TotpSettings) -> Self {
+        self.totp = settings;
         self
     }
 
@@ -266,6 +275,7 @@ impl Builder {
             entropy: self.entropy,
             hasher,
             keys: self.keys,
+            totp: self.totp,
             limits: self.limits,
             rules: self.rules,
         };

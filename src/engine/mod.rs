@@ -12,6 +12,7 @@ mod context;
 mod declare;
 mod delegations;
 mod duty;
+mod factors;
 mod flags;
 mod guard;
 mod hierarchy;
@@ -41,8 +42,11 @@ pub use audit::{Audit, AuditHead};
 pub use builder::Builder;
 pub use context::{CheckContext, ContextRule};
 pub use delegations::Delegations;
+#[cfg(feature = "testing")]
+pub(crate) use factors::code_of as totp_code;
+pub use factors::{Factors, TotpEnrolment};
 pub use flags::{AppliedRule, FlagExplanation, FlagStep, Flags};
-pub use login::{Answer, Challenge, Credentials, Login, LoginStep};
+pub use login::{Answer, Challenge, CodeToSend, Credentials, Login, LoginStep};
 pub use page::{Cursor, Page, PageRequest};
 pub use permissions::Permissions;
 pub use principal::{Decision, Principal};
@@ -64,6 +68,7 @@ use crate::audit::Actor;
 use crate::clock::{Clock, Timestamp};
 use crate::crypto::{Keyring, PasswordHasher};
 use crate::error::Result;
+use crate::factor::TotpSettings;
 use crate::id::UserId;
 use crate::secret::Entropy;
 use crate::session::SessionLimits;
@@ -90,6 +95,7 @@ const TABLES: &[&[Table]] = &[
     crate::flag::TABLES,
     crate::session::TABLES,
     crate::challenge::TABLES,
+    crate::factor::TABLES,
     crate::audit::TABLES,
     bookkeeping::TABLES,
 ];
@@ -305,8 +311,8 @@ pub(crate) struct Engine {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     hasher: PasswordHasher,
-    #[expect(dead_code, reason = "what seals and peppers follows in the next change")]
     keys: Keyring,
+    totp: TotpSettings,
     user_ids: ids::UserIds,
     limits: SessionLimits,
     rules: Rules,
@@ -322,6 +328,7 @@ struct Parts {
     entropy: Arc<dyn Entropy>,
     hasher: PasswordHasher,
     keys: Keyring,
+    totp: TotpSettings,
     limits: SessionLimits,
     rules: Rules,
 }
@@ -331,7 +338,7 @@ const OPEN_SWEEP: usize = 4096;
 
 impl Engine {
     fn start(store: Box<dyn Store>, parts: Parts) -> Result<Self> {
-        let Parts { clock, trust_clock, entropy, hasher, keys, limits, rules } = parts;
+        let Parts { clock, trust_clock, entropy, hasher, keys, totp, limits, rules } = parts;
         let view = Arc::new(View::new()?);
         load(&*store, &view)?;
         store.watch(Arc::clone(&view) as Arc<dyn Sink>);
@@ -339,8 +346,20 @@ impl Engine {
         let latest = if trust_clock { clock.now() } else { latest_record(&*store)? };
         let timeline = Timeline::starting(clock.now(), latest);
         let turns = write::Turns::default();
-        let engine =
-            Self { store, view, clock, entropy, hasher, keys, user_ids, limits, rules, timeline, turns };
+        let engine = Self {
+            store,
+            view,
+            clock,
+            entropy,
+            hasher,
+            keys,
+            totp,
+            user_ids,
+            limits,
+            rules,
+            timeline,
+            turns,
+        };
         // Nothing depends on this sweep, so that what it can not read or decode keeps nobody out; but a handle that
         // stopped while it ran is not handed out.
         match engine.sweep_leftovers(OPEN_SWEEP) {
