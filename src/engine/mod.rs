@@ -11,6 +11,7 @@ mod builder;
 mod context;
 mod declare;
 mod delegations;
+mod demand;
 mod duty;
 mod factors;
 mod flags;

@@ -7,9 +7,11 @@ use crate::access::AccessRecord;
 use crate::assignment::AssignmentRecord;
 use crate::audit::{self, AUDIT};
 use crate::catalog::{PermissionRecord, RetiredRecord};
+use crate::challenge::ChallengeRecord;
 use crate::credential::CredentialRecord;
 use crate::delegation::{DelegationRecord, DelegationsRecord};
 use crate::error::Result;
+use crate::factor::FactorRecord;
 use crate::flag::{FlagRecord, FlagRuleRecord, FlagTarget};
 use crate::grant::Effect;
 use crate::id::{Flag, Key, ScopeId, UserId};
@@ -91,6 +93,8 @@ impl Portcullis {
         engine.verify_table::<FlagRecord>(&mut found)?;
         engine.verify_table::<FlagRuleRecord>(&mut found)?;
         engine.verify_table::<SessionRecord>(&mut found)?;
+        engine.verify_table::<ChallengeRecord>(&mut found)?;
+        engine.verify_table::<FactorRecord>(&mut found)?;
         engine.verify_table::<SequenceRecord>(&mut found)?;
         engine.verify_table::<LeftoverRecord>(&mut found)?;
         engine.verify_table::<ProtectionRecord>(&mut found)?;
@@ -432,6 +436,8 @@ pub(crate) fn decode_as_every_record(bytes: &[u8]) -> usize {
         + taken::<FlagRecord>(bytes)
         + taken::<FlagRuleRecord>(bytes)
         + taken::<SessionRecord>(bytes)
+        + taken::<ChallengeRecord>(bytes)
+        + taken::<FactorRecord>(bytes)
         + taken::<SequenceRecord>(bytes)
         + taken::<LeftoverRecord>(bytes)
         + taken::<ProtectionRecord>(bytes)

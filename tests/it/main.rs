@@ -23,6 +23,7 @@ mod delegation;
 mod delegation_model;
 mod directory;
 mod escalation;
+mod factors;
 mod flags;
 mod flags_model;
 mod flags_races;

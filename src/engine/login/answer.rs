@@ -319,7 +319,7 @@ impl Engine {
     }
 
     /// The hash of a password that keeps the rules.
-    fn new_password_hash(&self, _user: crate::id::UserId, password: &str) -> Result<String> {
+    pub(super) fn new_password_hash(&self, _user: crate::id::UserId, password: &str) -> Result<String> {
         crate::credential::check_password(password)?;
         self.hasher.hash(password)
     }

@@ -50,7 +50,7 @@ pub(in crate::engine) enum Entered<'p> {
 
 /// What a step comes to while it is planned.
 #[derive(Default)]
-struct Progress {
+pub(super) struct Progress {
     methods: Methods,
     /// The generation of the user.
     generation: u32,
@@ -59,6 +59,12 @@ struct Progress {
     /// What takes the place of a recovery code that was used.
     successor: Option<RecoveryCode>,
     changed_password: bool,
+}
+
+impl Progress {
+    pub(super) fn of(methods: Methods) -> Self {
+        Self { methods, ..Self::default() }
+    }
 }
 
 /// What is still asked for.
@@ -159,7 +165,9 @@ impl Engine {
             return Ok(Err(refusal));
         }
         match self.need(plan, proved, &progress)? {
-            Need::Nothing => self.plan_session(plan, proved, progress, client).map(Ok),
+            Need::Nothing => {
+                self.plan_session(plan, proved.user, proved.roles.as_deref(), progress, client).map(Ok)
+            }
             need => self.plan_challenge(plan, proved, progress, need, goes_on).map(Ok),
         }
     }
@@ -205,7 +213,7 @@ impl Engine {
     }
 
     /// Another password: every session and every other login under way ends.
-    fn plan_new_password(
+    pub(super) fn plan_new_password(
         &self,
         plan: &mut Plan<'_>,
         user: UserId,
@@ -294,15 +302,15 @@ impl Engine {
         })
     }
 
-    fn plan_session(
+    pub(super) fn plan_session(
         &self,
         plan: &mut Plan<'_>,
-        proved: &Proved<'_>,
+        user: UserId,
+        roles: Option<&[RoleId]>,
         progress: Progress,
         client: &Client,
     ) -> Result<LoginStep> {
-        let user = proved.user;
-        let roles = duty::for_new_session(plan, user, proved.roles.as_deref())?;
+        let roles = duty::for_new_session(plan, user, roles)?;
         let (token, id, digest) = Token::mint(&*self.entropy)?;
         let record = SessionRecord {
             id,

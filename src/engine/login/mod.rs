@@ -1,7 +1,9 @@
 //! Login: from a name and a password, over whatever else is asked for, to a session and its token.
 
 mod answer;
+mod change;
 mod complete;
+mod expired;
 mod refusal;
 
 pub use answer::{Answer, CodeToSend};
