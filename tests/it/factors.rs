@@ -6,8 +6,7 @@ use crate::support::{
 use portcullis::testing::totp_code;
 use portcullis::{
     Answer, Assurance, AuditKind, Challenge, Client, Credentials, Denial, ErrorKind, FactorId, KeyId,
-    Keyring, Login, LoginStep, Method, NewContact, NewUser, Portcullis, RoleChange, Status, TotpSettings,
-    UserId,
+    Keyring, Login, LoginStep, Method, NewContact, NewUser, Portcullis, Status, TotpSettings, UserId,
 };
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -51,29 +50,29 @@ impl App {
     }
 }
 
-fn start(gate: &Portcullis, login: &str) -> LoginStep {
+pub(crate) fn start(gate: &Portcullis, login: &str) -> LoginStep {
     gate.start_login(&Credentials::password(login, PASSWORD), &Client::new()).unwrap()
 }
 
 #[track_caller]
-fn challenge(gate: &Portcullis, login: &str) -> Challenge {
+pub(crate) fn challenge(gate: &Portcullis, login: &str) -> Challenge {
     match start(gate, login) {
         LoginStep::NeedsFactor(challenge) => challenge,
         other => panic!("a factor must be asked for: {other:?}"),
     }
 }
 
-fn answer(gate: &Portcullis, challenge: impl AsRef<str>, answer: &Answer) -> LoginStep {
+pub(crate) fn answer(gate: &Portcullis, challenge: impl AsRef<str>, answer: &Answer) -> LoginStep {
     gate.answer(challenge, answer, &Client::new()).unwrap()
 }
 
 #[track_caller]
-fn done(step: LoginStep) -> Login {
+pub(crate) fn done(step: LoginStep) -> Login {
     step.done().unwrap()
 }
 
 #[track_caller]
-fn denied(step: &LoginStep, denial: Denial) {
+pub(crate) fn denied(step: &LoginStep, denial: Denial) {
     match step {
         LoginStep::Denied(found) => assert_eq!(*found, denial),
         other => panic!("must be denied: {other:?}"),
@@ -174,6 +173,7 @@ fn a_code_that_was_sent_is_bound_to_its_login() {
     assert_eq!((code.contact().value.as_str(), code.code().len()), ("ada@x.org", 8));
     assert!(!format!("{code:?}").contains(code.code()));
     denied(&answer(gate, &two, &Answer::sent_code(code.code())), Denial::Credentials);
+    assert_eq!(backwards(|page| gate.audit().list(page))[1].kind, AuditKind::CodeSent);
     // One that is sent anew takes its place.
     let newer = gate.send_code(&one, mail).unwrap();
     denied(&answer(gate, &one, &Answer::sent_code(code.code())), Denial::Credentials);
@@ -206,6 +206,9 @@ fn a_recovery_code_is_good_once_and_has_a_successor() {
     let login = done(answer(gate, app.challenge(), &Answer::recovery_code(codes[3].as_str().to_lowercase())));
     assert_eq!(login.session().methods.assurance(), Assurance::Two);
     let successor = login.new_recovery_code().unwrap().as_str().to_owned();
+    let kinds: Vec<AuditKind> =
+        backwards(|page| gate.audit().list(page)).into_iter().take(3).map(|record| record.kind).collect();
+    assert_eq!(kinds, [AuditKind::LoginSuccess, AuditKind::RecoveryCodeUsed, AuditKind::LoginStep]);
     denied(&answer(gate, app.challenge(), &Answer::recovery_code(codes[3].as_str())), Denial::Credentials);
     let _ = done(answer(gate, app.challenge(), &Answer::recovery_code(successor)));
     // New ones take the place of all.
@@ -244,7 +247,8 @@ fn exactly_one_of_many_threads_uses_a_code() {
 
 #[test]
 fn whatever_ends_sessions_ends_logins_under_way() {
-    let acts: [(&str, fn(&App)); 6] = [
+    type Act = (&'static str, fn(&App));
+    let acts: [Act; 6] = [
         ("revoke_all", |app| app.gate().sessions().revoke_all(app.ada).unwrap()),
         ("set_password", |app| app.gate().users().set_password(app.ada, OTHER).unwrap()),
         ("disable", |app| drop(app.gate().users().set_status(app.ada, Status::disabled("x")).unwrap())),
@@ -277,97 +281,6 @@ fn logins_that_nobody_goes_on_with_are_told() {
     assert_eq!((last.kind, last.detail.as_str()), (AuditKind::LoginAbandoned, "after password"));
     assert_eq!(gate.maintain(1000).unwrap().abandoned_logins, 0);
     sound(gate);
-}
-
-#[test]
-fn a_role_can_ask_for_a_second_factor() {
-    let world = crate::support::world_with(|builder| builder.keys(keys()));
-    let gate = &world.gate;
-    let bit = gate.permissions().define("vault:open").unwrap();
-    let vault = gate.roles().create("vault", [bit]).unwrap();
-    gate.roles().update(vault, RoleChange::new().assurance(Assurance::Two)).unwrap();
-    let boss = gate.roles().create("boss", []).unwrap();
-    gate.roles().inherit(boss, vault).unwrap();
-    let ada = world.user("ada").id;
-    let weak = world.login("ada");
-    gate.roles().assign(ada, boss).unwrap();
-    assert!(!is_live(gate, weak.token().as_str()), "no session of one factor has the role");
-
-    let challenge = challenge(gate, "ada");
-    assert!(challenge.methods().is_empty(), "the user has none: {challenge:?}");
-    denied(&answer(gate, &challenge, &Answer::totp("000000")), Denial::Credentials);
-    let first = gate.enrol_at_login(&challenge, "phone").unwrap();
-    let enrolment = gate.enrol_at_login(&challenge, "phone").unwrap();
-    let old = totp_code(first.secret(), gate.now()).unwrap();
-    denied(&answer(gate, &challenge, &Answer::totp(old)), Denial::Credentials);
-    let code = totp_code(enrolment.secret(), gate.now()).unwrap();
-    let strong = done(answer(gate, &challenge, &Answer::totp(code)));
-    assert!(gate.authenticate(strong.token()).unwrap().can(bit));
-    assert_eq!(gate.factors().of_user(ada).unwrap().len(), 1);
-    // A session of two factors stays when the role comes once more.
-    gate.roles().unassign(ada, boss).unwrap();
-    gate.roles().assign(ada, vault).unwrap();
-    assert!(is_live(gate, strong.token().as_str()));
-
-    // Who has a factor enrols none with a password alone.
-    let again = self::challenge(gate, "ada");
-    let error = gate.enrol_at_login(&again, "").unwrap_err();
-    assert_eq!(error.denial(), Some(Denial::Challenge));
-    sound(gate);
-}
-
-#[test]
-fn a_mailbox_is_not_enough_for_a_role_that_asks_for_two_factors() {
-    let world = crate::support::world_with(|builder| builder.keys(keys()));
-    let gate = &world.gate;
-    let ada = world.user("ada").id;
-    let email = gate.users().add_contact(ada, &NewContact::email("ada@x.org")).unwrap().id;
-    gate.users().verify_contact(ada, email).unwrap();
-    let mail = gate.factors().enrol_contact(ada, email, "").unwrap().id;
-    let role = gate.roles().create("vault", []).unwrap();
-    gate.roles().update(role, RoleChange::new().assurance(Assurance::Two)).unwrap();
-    gate.roles().assign(ada, role).unwrap();
-    let asked = challenge(gate, "ada");
-    assert!(asked.methods().is_empty());
-    let code = gate.send_code(&asked, mail).unwrap();
-    // It is a right answer, and still not enough: the next step asks for one that is.
-    match answer(gate, &asked, &Answer::sent_code(code.code())) {
-        LoginStep::NeedsFactor(next) => assert_eq!(next.proved().to_string(), "password+email_code"),
-        other => panic!("{other:?}"),
-    }
-    // With roles that ask for nothing, the code is enough.
-    let who = Credentials::password("ada", PASSWORD);
-    let error = gate.login_with_roles(&who, &Client::new(), []).unwrap_err();
-    assert_eq!(error.denial(), Some(Denial::FactorRequired), "the user's own factor");
-    gate.factors().remove(ada, mail).unwrap();
-    let login = gate.login_with_roles(&who, &Client::new(), []).unwrap();
-    let error = gate.sessions().activate(login.session().id, role).unwrap_err();
-    assert_eq!(error.denial(), Some(Denial::FactorRequired));
-}
-
-#[test]
-fn a_login_meanwhile_is_asked_for_what_an_assignment_demands() {
-    for _ in 0..20 {
-        let world = crate::support::world_with(|builder| builder.keys(keys()));
-        let gate = &world.gate;
-        let ada = world.user("ada").id;
-        let bit = gate.permissions().define("vault:open").unwrap();
-        let role = gate.roles().create("vault", [bit]).unwrap();
-        gate.roles().update(role, RoleChange::new().assurance(Assurance::Two)).unwrap();
-        std::thread::scope(|scope| {
-            scope.spawn(|| gate.roles().assign(ada, role).unwrap());
-            for _ in 0..3 {
-                scope.spawn(|| {
-                    if let LoginStep::Done(login) = start(gate, "ada") {
-                        drop(login);
-                    }
-                });
-            }
-        });
-        for session in crate::support::all(|page| gate.sessions().of_user(ada, page)) {
-            panic!("a session of one factor has the role: {session:?}");
-        }
-    }
 }
 
 #[test]

@@ -21,6 +21,7 @@ mod casbin_files;
 mod context;
 mod delegation;
 mod delegation_model;
+mod demands;
 mod directory;
 mod escalation;
 mod factors;
