@@ -35,15 +35,20 @@ pub use assignment::Assignment;
 pub use audit::{Actor, AuditKind, AuditRecord, Outcome, Subject};
 pub use catalog::{DeclaredPermission, PermissionInfo};
 pub use clock::{Clock, SystemClock, Timestamp};
+#[cfg(feature = "strength")]
+pub use credential::PasswordStrength;
+pub use credential::{
+    BreachCheck, BreachError, BreachFile, BreachQuery, MustChange, PasswordPolicy, PasswordState,
+};
 pub use crypto::{KeyId, Keyring, PasswordCost, Token};
 pub use delegation::{Ability, Delegation, RoleRange};
 pub use engine::{
     Access, AppliedRule, Audit, AuditHead, Builder, CheckContext, ContextRule, Credentials, Cursor, Decision,
-    Delegations, Explanation, Finding, FlagExplanation, FlagStep, Flags, Impact, Link, Login, Maintenance,
-    ObjectOperation, Page, PageRequest, Permissions, Portcullis, Principal, Review, Roles, Scopes,
-    SeparationOfDuty, Sessions, Standing, Statistics, UnusedRole, Users, Verification, WhatIf,
+    Delegations, Explanation, Finding, FlagExplanation, FlagStep, Flags, Impact, KeyUse, Link, Login,
+    Maintenance, ObjectOperation, Page, PageRequest, Permissions, Portcullis, Principal, Review, Roles,
+    Scopes, SeparationOfDuty, Sessions, Standing, Statistics, UnusedRole, Users, Verification, WhatIf,
 };
-pub use error::{Denial, Error, ErrorKind, Result};
+pub use error::{Denial, Error, ErrorKind, PasswordProblem, Result};
 pub use flag::{FlagChange, FlagInfo, FlagRule, FlagState, FlagTarget, NewFlag};
 pub use grant::{Effect, Grant};
 pub use id::{ContactId, DelegationId, Flag, RoleId, ScopeId, SeparationId, SessionId, Stamp, UserId};

@@ -139,6 +139,12 @@ kinds! {
     85 DelegationDeleted "authz_delegation_deleted",
     /// Somebody tried what no delegation of theirs covers; the detail has what.
     86 DelegationRefused "authz_fail",
+    /// A change of a user's own password was refused; the detail has the true reason.
+    90 PasswordChangeRefused "authn_password_change_fail",
+    /// A password was marked as one that somebody else may know.
+    91 PasswordCompromised "authn_password_compromised",
+    /// The check for breached passwords failed; what it was for was refused, or done all the same.
+    92 BreachCheckFailed "authn_breach_check_fail",
 }
 
 impl AuditKind {

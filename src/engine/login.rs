@@ -4,7 +4,8 @@ use super::view::ViewTime;
 use super::write::Entry;
 use super::{Engine, Portcullis, duty};
 use crate::audit::{Actor, AuditKind, Outcome, Subject};
-use crate::credential::CredentialRecord;
+use crate::clock::Timestamp;
+use crate::credential::{self, CredentialRecord, MustChange};
 use crate::crypto::{MAX_PASSWORD_BYTES, Token};
 use crate::error::{Denial, Error, ErrorKind, Result};
 use crate::id::{RoleId, UserId};
@@ -69,6 +70,8 @@ pub(super) enum Refusal {
     NoPassword,
     WrongPassword,
     NotActive(String),
+    MustChange(MustChange),
+    PasswordEnded,
     Changed,
     /// The rule of that number.
     Context(usize),
@@ -82,6 +85,8 @@ impl Refusal {
             Self::NoPassword => "the user has no password".to_owned(),
             Self::WrongPassword => "wrong password".to_owned(),
             Self::NotActive(status) => status.clone(),
+            Self::MustChange(why) => format!("the password must be changed first: {why:?}"),
+            Self::PasswordEnded => "the password was issued for a time that is over".to_owned(),
             Self::Changed => "the password changed while it was verified".to_owned(),
             Self::Context(number) => format!("refused by context rule {number}"),
         }
@@ -180,6 +185,14 @@ impl Engine {
         }
     }
 
+    /// Whether a password that was verified opens no session: it has ended, or must be changed first.
+    fn refused_by_state(&self, credential: &CredentialRecord, now: Timestamp) -> Option<Refusal> {
+        if credential::has_ended(credential, now) {
+            return Some(Refusal::PasswordEnded);
+        }
+        credential::must_change(credential, &self.passwords.policy, now).map(Refusal::MustChange)
+    }
+
     /// The account is read again, after the hash that took milliseconds, and its row and the credential's are
     /// expected unchanged by the commit: who was disabled meanwhile gets no session.
     fn open_session(
@@ -200,6 +213,9 @@ impl Engine {
             };
             if !account.record.status.is_active_at(plan.now) {
                 return Ok(Err(Refusal::NotActive(status_detail(&account.record))));
+            }
+            if let Some(refusal) = self.refused_by_state(&credential.record, plan.now) {
+                return Ok(Err(refusal));
             }
             if !ViewTime::can_tell(plan.now) {
                 let message =

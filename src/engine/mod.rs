@@ -18,6 +18,7 @@ mod hierarchy;
 mod ids;
 mod login;
 mod page;
+mod passwords;
 mod permissions;
 #[cfg(feature = "testing")]
 mod populate;
@@ -44,6 +45,7 @@ pub use delegations::Delegations;
 pub use flags::{AppliedRule, FlagExplanation, FlagStep, Flags};
 pub use login::{Credentials, Login};
 pub use page::{Cursor, Page, PageRequest};
+pub use passwords::KeyUse;
 pub use permissions::Permissions;
 pub use principal::{Decision, Principal};
 pub use review::{Explanation, Finding, Impact, Link, ObjectOperation, Review, Standing, UnusedRole, WhatIf};
@@ -69,6 +71,7 @@ use crate::secret::Entropy;
 use crate::session::SessionLimits;
 use crate::store::{Change, Scan, Sink, Store, Table};
 use context::Rules;
+use passwords::PasswordRules;
 use std::fmt;
 #[cfg(feature = "sled")]
 use std::path::Path;
@@ -304,8 +307,9 @@ pub(crate) struct Engine {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     hasher: PasswordHasher,
-    #[expect(dead_code, reason = "what seals and peppers follows in the next change")]
+    #[expect(dead_code, reason = "what is stored sealed comes with the one-time passwords")]
     keys: Keyring,
+    passwords: PasswordRules,
     user_ids: ids::UserIds,
     limits: SessionLimits,
     rules: Rules,
@@ -321,6 +325,7 @@ struct Parts {
     entropy: Arc<dyn Entropy>,
     hasher: PasswordHasher,
     keys: Keyring,
+    passwords: PasswordRules,
     limits: SessionLimits,
     rules: Rules,
 }
@@ -330,7 +335,7 @@ const OPEN_SWEEP: usize = 4096;
 
 impl Engine {
     fn start(store: Box<dyn Store>, parts: Parts) -> Result<Self> {
-        let Parts { clock, trust_clock, entropy, hasher, keys, limits, rules } = parts;
+        let Parts { clock, trust_clock, entropy, hasher, keys, passwords, limits, rules } = parts;
         let view = Arc::new(View::new()?);
         load(&*store, &view)?;
         store.watch(Arc::clone(&view) as Arc<dyn Sink>);
@@ -338,8 +343,20 @@ impl Engine {
         let latest = if trust_clock { clock.now() } else { latest_record(&*store)? };
         let timeline = Timeline::starting(clock.now(), latest);
         let turns = write::Turns::default();
-        let engine =
-            Self { store, view, clock, entropy, hasher, keys, user_ids, limits, rules, timeline, turns };
+        let engine = Self {
+            store,
+            view,
+            clock,
+            entropy,
+            hasher,
+            keys,
+            passwords,
+            user_ids,
+            limits,
+            rules,
+            timeline,
+            turns,
+        };
         // Nothing depends on this sweep, so that what it can not read or decode keeps nobody out; but a handle that
         // stopped while it ran is not handed out.
         match engine.sweep_leftovers(OPEN_SWEEP) {

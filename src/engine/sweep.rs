@@ -6,7 +6,7 @@ use super::{Engine, Portcullis};
 use crate::access::{ACCESS_BY_END, ACCESS_BY_PERMISSION, ACCESS_BY_SCOPE, AccessRecord};
 use crate::assignment::{ASSIGNMENT_BY_END, ASSIGNMENT_BY_ROLE, ASSIGNMENT_BY_SCOPE, AssignmentRecord};
 use crate::audit::{Actor, AuditKind};
-use crate::credential::CredentialRecord;
+use crate::credential::{CredentialRecord, FormerPasswordRecord};
 use crate::delegation::{DELEGATION_BY_ROLE, DelegationRecord};
 use crate::error::{Error, Result};
 use crate::flag::{FLAG_RULE_BY_END, FLAG_RULE_BY_TARGET, FlagRuleRecord, FlagTarget};
@@ -152,6 +152,9 @@ impl Engine {
         }
         for attributes in self.slice::<AttributesRecord>(AttributesRecord::TABLE, &prefix, BATCH)? {
             batch.remove(&attributes);
+        }
+        for former in self.slice::<FormerPasswordRecord>(FormerPasswordRecord::TABLE, &prefix, BATCH)? {
+            batch.remove(&former);
         }
         if let Some(credential) = store::read::<CredentialRecord>(&*self.store, &user)? {
             batch.remove(&credential);

@@ -103,6 +103,11 @@ pub(crate) const OPERATIONS: &[Operation] = {
             |s| (S::User(s.ada), None),
             |s| s.gate.users().set_password(s.ada, OTHER).unwrap(),
         ),
+        (
+            K::PasswordCompromised,
+            |s| (S::User(s.ada), None),
+            |s| s.gate.users().mark_password_compromised(s.ada).unwrap(),
+        ),
         (K::UserDeleted, |s| (S::User(s.ada), None), |s| s.gate.users().delete(s.ada).unwrap()),
         (
             K::RoleUpdated,
@@ -377,6 +382,8 @@ fn every_change_writes_exactly_one_record_that_says_who_did_what_to_whom() {
         AuditKind::SeparationViolated,
         AuditKind::HierarchyLimited,
         AuditKind::DelegationRefused,
+        AuditKind::PasswordChangeRefused,
+        AuditKind::BreachCheckFailed,
     ]);
     assert!(kinds.iter().eq(AuditKind::ALL), "{kinds:?}");
 }

@@ -31,6 +31,12 @@ pub(crate) fn world() -> World {
     World { gate: builder.in_memory().unwrap(), clock, entropy }
 }
 
+/// The same with further settings.
+pub(crate) fn world_with(settings: impl FnOnce(Builder) -> Builder) -> World {
+    let (builder, clock, entropy) = parts();
+    World { gate: settings(builder).in_memory().unwrap(), clock, entropy }
+}
+
 /// A place for databases on disk, with settings that stay over a reopening.
 pub(crate) struct Disk {
     pub(crate) path: PathBuf,
