@@ -20,6 +20,7 @@ mod hierarchy;
 mod ids;
 mod login;
 mod page;
+mod passwords;
 mod permissions;
 #[cfg(feature = "testing")]
 mod populate;
@@ -49,6 +50,7 @@ pub use factors::{Factors, TotpEnrolment};
 pub use flags::{AppliedRule, FlagExplanation, FlagStep, Flags};
 pub use login::{Answer, Challenge, CodeToSend, Credentials, Login, LoginStep};
 pub use page::{Cursor, Page, PageRequest};
+pub use passwords::KeyUse;
 pub use permissions::Permissions;
 pub use principal::{Decision, Principal};
 pub use review::{Explanation, Finding, Impact, Link, ObjectOperation, Review, Standing, UnusedRole, WhatIf};
@@ -75,6 +77,7 @@ use crate::secret::Entropy;
 use crate::session::SessionLimits;
 use crate::store::{Change, Scan, Sink, Store, Table};
 use context::Rules;
+use passwords::PasswordRules;
 use std::fmt;
 #[cfg(feature = "sled")]
 use std::path::Path;
@@ -314,6 +317,7 @@ pub(crate) struct Engine {
     hasher: PasswordHasher,
     keys: Keyring,
     totp: TotpSettings,
+    passwords: PasswordRules,
     user_ids: ids::UserIds,
     limits: SessionLimits,
     rules: Rules,
@@ -330,6 +334,7 @@ struct Parts {
     hasher: PasswordHasher,
     keys: Keyring,
     totp: TotpSettings,
+    passwords: PasswordRules,
     limits: SessionLimits,
     rules: Rules,
 }
@@ -339,7 +344,7 @@ const OPEN_SWEEP: usize = 4096;
 
 impl Engine {
     fn start(store: Box<dyn Store>, parts: Parts) -> Result<Self> {
-        let Parts { clock, trust_clock, entropy, hasher, keys, totp, limits, rules } = parts;
+        let Parts { clock, trust_clock, entropy, hasher, keys, totp, passwords, limits, rules } = parts;
         let view = Arc::new(View::new()?);
         load(&*store, &view)?;
         store.watch(Arc::clone(&view) as Arc<dyn Sink>);
@@ -355,6 +360,7 @@ impl Engine {
             hasher,
             keys,
             totp,
+            passwords,
             user_ids,
             limits,
             rules,

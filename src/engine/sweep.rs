@@ -7,7 +7,7 @@ use crate::access::{ACCESS_BY_END, ACCESS_BY_PERMISSION, ACCESS_BY_SCOPE, Access
 use crate::assignment::{ASSIGNMENT_BY_END, ASSIGNMENT_BY_ROLE, ASSIGNMENT_BY_SCOPE, AssignmentRecord};
 use crate::audit::{Actor, AuditKind};
 use crate::challenge::{CHALLENGE_BY_USER, ChallengeRecord};
-use crate::credential::CredentialRecord;
+use crate::credential::{CredentialRecord, FormerPasswordRecord};
 use crate::delegation::{DELEGATION_BY_ROLE, DelegationRecord};
 use crate::error::{Error, Result};
 use crate::factor::FactorRecord;
@@ -142,6 +142,7 @@ impl Engine {
             || self.stage_rules_off(&mut batch, FlagTarget::User(user))?
             || self.stage_off::<ContactRecord>(&mut batch, ContactRecord::TABLE, &prefix)?
             || self.stage_off::<AttributesRecord>(&mut batch, AttributesRecord::TABLE, &prefix)?
+            || self.stage_off::<FormerPasswordRecord>(&mut batch, FormerPasswordRecord::TABLE, &prefix)?
             || self.stage_off::<FactorRecord>(&mut batch, FactorRecord::TABLE, &prefix)?
         {
             return Ok(batch);

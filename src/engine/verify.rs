@@ -8,7 +8,7 @@ use crate::assignment::AssignmentRecord;
 use crate::audit::{self, AUDIT};
 use crate::catalog::{PermissionRecord, RetiredRecord};
 use crate::challenge::ChallengeRecord;
-use crate::credential::CredentialRecord;
+use crate::credential::{CredentialRecord, FormerPasswordRecord};
 use crate::delegation::{DelegationRecord, DelegationsRecord};
 use crate::error::Result;
 use crate::factor::FactorRecord;
@@ -76,6 +76,7 @@ impl Portcullis {
         engine.verify_table::<ContactRecord>(&mut found)?;
         engine.verify_table::<AttributesRecord>(&mut found)?;
         engine.verify_table::<CredentialRecord>(&mut found)?;
+        engine.verify_table::<FormerPasswordRecord>(&mut found)?;
         engine.verify_table::<PermissionRecord>(&mut found)?;
         engine.verify_table::<RetiredRecord>(&mut found)?;
         engine.verify_table::<RoleRecord>(&mut found)?;
@@ -419,6 +420,7 @@ pub(crate) fn decode_as_every_record(bytes: &[u8]) -> usize {
         + taken::<ContactRecord>(bytes)
         + taken::<AttributesRecord>(bytes)
         + taken::<CredentialRecord>(bytes)
+        + taken::<FormerPasswordRecord>(bytes)
         + taken::<PermissionRecord>(bytes)
         + taken::<RetiredRecord>(bytes)
         + taken::<RoleRecord>(bytes)

@@ -115,6 +115,11 @@ pub(crate) const OPERATIONS: &[Operation] = {
             |s| (S::User(s.ada), None),
             |s| s.gate.users().set_password(s.ada, OTHER).unwrap(),
         ),
+        (
+            K::PasswordCompromised,
+            |s| (S::User(s.ada), None),
+            |s| s.gate.users().mark_password_compromised(s.ada).unwrap(),
+        ),
         (K::UserDeleted, |s| (S::User(s.ada), None), |s| s.gate.users().delete(s.ada).unwrap()),
         (
             K::RoleUpdated,
@@ -421,6 +426,8 @@ fn every_change_writes_exactly_one_record_that_says_who_did_what_to_whom() {
         AuditKind::LoginAbandoned,
         AuditKind::RecoveryCodeUsed,
         AuditKind::CodeSent,
+        AuditKind::PasswordChangeRefused,
+        AuditKind::BreachCheckFailed,
     ]);
     assert!(kinds.iter().eq(AuditKind::ALL), "{kinds:?}");
 }

@@ -1,12 +1,11 @@
 //! A user's own change of password.
 
 use super::complete::Progress;
-use super::refusal::Refusal;
 use super::{Login, LoginStep};
 use crate::assurance::Method;
 use crate::audit::Actor;
-use crate::credential::CredentialRecord;
-use crate::crypto::MAX_PASSWORD_BYTES;
+use crate::crypto::Normal;
+use crate::engine::passwords::Prepared;
 use crate::engine::write::Plan;
 use crate::engine::{Engine, Portcullis, duty};
 use crate::error::{Denial, Error, Result};
@@ -24,8 +23,9 @@ impl Portcullis {
     ///
     /// # Errors
     /// `Denied` with [`Denial::Session`] where the token opens no session, and with [`Denial::Credentials`] where the
-    /// present password is wrong; `InvalidInput` for a password above 1,024 bytes, a new one that breaks a rule, or a
-    /// client detail that does; `Busy`; the storage kinds. Nothing is changed then.
+    /// present password is wrong; `InvalidInput` for a password above 1,024 bytes, a new one that the
+    /// [policy](crate::PasswordPolicy) does not take, or a client detail that breaks a rule; `Conflict` where the password
+    /// was changed by somebody else meanwhile; `Busy`; the storage kinds. Nothing is changed then.
     ///
     /// ```
     /// # fn main() -> portcullis::Result<()> {
@@ -52,27 +52,19 @@ impl Portcullis {
         client: &Client,
     ) -> Result<Login> {
         client.check()?;
-        if present.len() > MAX_PASSWORD_BYTES {
-            let message = format!("has {} bytes; at most {MAX_PASSWORD_BYTES} are taken", present.len());
-            return Err(Error::invalid("password", message));
-        }
         let engine = self.engine();
+        Normal::of(present)?;
         let principal = self.authenticate(token.as_ref())?;
         let (user, session) = (principal.user(), principal.session());
-        let credential = store::read::<CredentialRecord>(&*engine.store, &user)?;
-        let phc = credential.as_ref().map(|credential| credential.record.phc.as_str());
-        if !engine.hasher.verify(present, phc)? {
-            return engine.refuse(Some(user), &Refusal::WrongPassword)?.done();
-        }
-        let Some(credential) = credential else { return Err(Error::denied(Denial::Credentials)) };
-        let new = engine.new_password_hash(user, new)?;
-        let (changed, _) = engine.write(Actor::User(user), |plan| {
-            engine.plan_change(plan, session, credential.record.revision, &new, client)
-        })?;
-        match changed {
-            Ok(step) => step.done(),
-            Err(refusal) => engine.refuse(Some(user), &refusal)?.done(),
-        }
+        let Some(account) = store::read::<UserRecord>(&*engine.store, &user)? else {
+            return Err(Error::denied(Denial::Session));
+        };
+        engine.check_new_password(&account.record, new)?;
+        let revision = engine.verify_present(&account.record, present)?;
+        let prepared = engine.prepare_for(Actor::User(user), user, new)?.based_on(revision);
+        let (changed, _) =
+            engine.write(Actor::User(user), |plan| engine.plan_change(plan, session, &prepared, client))?;
+        changed.done()
     }
 }
 
@@ -81,10 +73,9 @@ impl Engine {
         &self,
         plan: &mut Plan<'_>,
         session: SessionId,
-        revision: u32,
-        phc: &str,
+        prepared: &Prepared,
         client: &Client,
-    ) -> Result<Result<LoginStep, Refusal>> {
+    ) -> Result<LoginStep> {
         // The session may have ended while the hashes were computed: that it has not is decided from rows.
         let ended = || Error::denied(Denial::Session);
         let old = store::read::<SessionRecord>(plan.store, &session)?.ok_or_else(ended)?;
@@ -97,10 +88,6 @@ impl Engine {
         {
             return Err(ended());
         }
-        match store::read::<CredentialRecord>(plan.store, &user)? {
-            Some(credential) if credential.record.revision == revision => {}
-            _ => return Ok(Err(Refusal::Changed)),
-        }
         plan.batch.expect_unchanged(&old);
         let roles: Option<Vec<RoleId>> = match &old.record.roles {
             Some(selected) => {
@@ -110,7 +97,7 @@ impl Engine {
             None => None,
         };
         let mut progress = Progress::of(old.record.methods.with(Method::Password));
-        self.plan_new_password(plan, user, phc, &mut progress)?;
-        self.plan_session(plan, user, roles.as_deref(), progress, client).map(Ok)
+        self.plan_new_password(plan, user, prepared, &mut progress)?;
+        self.plan_session(plan, user, roles.as_deref(), progress, client)
     }
 }

@@ -14,6 +14,7 @@ pub(in crate::engine) enum Refusal {
     NoPassword,
     WrongPassword,
     NotActive(String),
+    PasswordEnded,
     Changed,
     /// A wrong answer to a challenge, of that sort.
     Answer(&'static str),
@@ -29,6 +30,7 @@ impl Refusal {
             Self::NoPassword => "the user has no password".to_owned(),
             Self::WrongPassword => "wrong password".to_owned(),
             Self::NotActive(status) => status.clone(),
+            Self::PasswordEnded => "the password was issued for a time that is over".to_owned(),
             Self::Changed => "the account changed while it was verified".to_owned(),
             Self::Answer(what) => format!("wrong answer: {what}"),
             Self::Context(number) => format!("refused by context rule {number}"),
