@@ -139,6 +139,8 @@ kinds! {
     85 DelegationDeleted "authz_delegation_deleted",
     /// Somebody tried what no delegation of theirs covers; the detail has what.
     86 DelegationRefused "authz_fail",
+    /// A login name was taken that looks like another user's.
+    95 NameConfusable "user_name_confusable",
 }
 
 impl AuditKind {

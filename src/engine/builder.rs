@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::secret::{Entropy, SystemEntropy};
 use crate::session::SessionLimits;
 use crate::store::{Faults, MemoryStore, Store};
+use crate::user::{ConfusableNames, EmailLocalPart, NameRules};
 #[cfg(feature = "sled")]
 use std::path::Path;
 use std::sync::Arc;
@@ -50,6 +51,7 @@ pub struct Builder {
     faults: Faults,
     declared: Vec<DeclaredPermission>,
     rules: Rules,
+    names: NameRules,
     #[cfg(feature = "testing")]
     pause: crate::crypto::Pause,
 }
@@ -70,6 +72,7 @@ impl Builder {
             faults: Faults::default(),
             declared: Vec::new(),
             rules: Rules::default(),
+            names: NameRules::default(),
             #[cfg(feature = "testing")]
             pause: crate::crypto::Pause::default(),
         }
@@ -166,6 +169,18 @@ impl Builder {
         self
     }
 
+    /// What becomes of a login name that looks like another user's; refused by default.
+    pub fn confusable_names(mut self, policy: ConfusableNames) -> Self {
+        self.names.confusable = policy;
+        self
+    }
+
+    /// Whether the local part of e-mail addresses is compared by case; not by default.
+    pub fn email_local_part(mut self, policy: EmailLocalPart) -> Self {
+        self.names.local_part = policy;
+        self
+    }
+
     /// Password hashes that protect nothing and take microseconds, so that tests need not wait.
     #[cfg(feature = "testing")]
     pub fn danger_fast_password_hashes(mut self) -> Self {
@@ -253,6 +268,7 @@ impl Builder {
         hasher.set_pause(self.pause);
         let (clock, trust) = (self.clock, self.trust_clock);
         let engine = Engine::start(store, clock, trust, self.entropy, hasher, self.limits, self.rules)?;
+        let engine = Engine { names: self.names, ..engine };
         let gate = Portcullis::of(engine);
         gate.permissions().declare_agreed(&self.declared)?;
         Ok(gate)

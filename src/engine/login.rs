@@ -10,9 +10,8 @@ use crate::error::{Denial, Error, ErrorKind, Result};
 use crate::id::{RoleId, UserId};
 use crate::secret::SecretText;
 use crate::session::{Client, Session, SessionRecord};
-use crate::store::{self, Stored};
-use crate::text;
-use crate::user::{self, UserRecord};
+use crate::store;
+use crate::user::UserRecord;
 use std::fmt;
 
 /// What somebody presents to log in. `Debug` shows the login name only.
@@ -172,14 +171,6 @@ impl Portcullis {
 }
 
 impl Engine {
-    /// A name that can not be one is as unknown as one that nobody has.
-    fn user_to_log_in(&self, login: &str) -> Result<Option<Stored<UserRecord>>> {
-        match text::canonical_login(login) {
-            Ok(canonical) => store::find(&*self.store, user::USER_BY_LOGIN, &store::index_prefix(&canonical)),
-            Err(_) => Ok(None),
-        }
-    }
-
     /// The account is read again, after the hash that took milliseconds, and its row and the credential's are
     /// expected unchanged by the commit: who was disabled meanwhile gets no session.
     fn open_session(

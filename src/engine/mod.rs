@@ -15,6 +15,7 @@ mod duty;
 mod flags;
 mod guard;
 mod hierarchy;
+mod identify;
 mod ids;
 mod login;
 mod page;
@@ -68,6 +69,7 @@ use crate::id::UserId;
 use crate::secret::Entropy;
 use crate::session::SessionLimits;
 use crate::store::{Change, Scan, Sink, Store, Table};
+use crate::user::NameRules;
 use context::Rules;
 use std::fmt;
 #[cfg(feature = "sled")]
@@ -307,6 +309,7 @@ pub(crate) struct Engine {
     user_ids: ids::UserIds,
     limits: SessionLimits,
     rules: Rules,
+    names: NameRules,
     timeline: Timeline,
     /// The turn of writers that meet too often: see `write`.
     turns: write::Turns,
@@ -332,7 +335,9 @@ impl Engine {
         let latest = if trust_clock { clock.now() } else { latest_record(&*store)? };
         let timeline = Timeline::starting(clock.now(), latest);
         let turns = write::Turns::default();
-        let engine = Self { store, view, clock, entropy, hasher, user_ids, limits, rules, timeline, turns };
+        let names = NameRules::default();
+        let engine =
+            Self { store, view, clock, entropy, hasher, user_ids, limits, rules, names, timeline, turns };
         // Nothing depends on this sweep, so that what it can not read or decode keeps nobody out; but a handle that
         // stopped while it ran is not handed out.
         match engine.sweep_leftovers(OPEN_SWEEP) {
