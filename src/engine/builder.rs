@@ -170,6 +170,19 @@ impl Builder {
     }
 
     /// What becomes of a login name that looks like another user's; refused by default.
+    ///
+    /// ```
+    /// # fn main() -> portcullis::Result<()> {
+    /// use portcullis::{ConfusableNames, NewUser, Portcullis};
+    /// let gate = Portcullis::in_memory()?;
+    /// gate.users().create(NewUser::new("ada"))?;
+    /// // The first letter is Cyrillic.
+    /// assert!(gate.users().create(NewUser::new("\u{430}da")).is_err_and(|e| e.is_conflict()));
+    /// let gate = Portcullis::builder().confusable_names(ConfusableNames::Warn).in_memory()?;
+    /// gate.users().create_many(["ada", "\u{430}da"].map(NewUser::new))?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn confusable_names(mut self, policy: ConfusableNames) -> Self {
         self.names.confusable = policy;
         self

@@ -364,7 +364,7 @@ mod tests {
         #[test]
         fn the_canonical_login_is_its_own_canonical_form(login in any_plane()) {
             if let Ok(once) = canonical_login(&login) {
-                prop_assert_eq!(canonical_login(&once).unwrap(), once.clone());
+                prop_assert_eq!(&canonical_login(&once).unwrap(), &once);
                 prop_assert!(once.len() <= MAX_LOGIN && !once.chars().any(is_hidden));
                 // Other spellings of it: composed or not, and in capitals where those come back.
                 let spellings = [login.nfc().collect::<String>(), login.nfd().collect(), login.to_lowercase()];

@@ -73,6 +73,17 @@ impl NewContact {
 
     /// Is verified from the start: the application has seen the user prove to hold it. By a verified e-mail address a user
     /// logs in, and it belongs to one user only.
+    ///
+    /// ```
+    /// # fn main() -> portcullis::Result<()> {
+    /// use portcullis::{Client, Credentials, NewContact, NewUser, Portcullis};
+    /// let gate = Portcullis::in_memory()?;
+    /// let address = NewContact::email("Ada@Example.org").verified();
+    /// gate.users().create(NewUser::new("ada").password("correct horse battery staple").contact(address))?;
+    /// gate.login(&Credentials::password("ada@example.org", "correct horse battery staple"), &Client::new())?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn verified(mut self) -> Self {
         self.verified = true;
         self

@@ -20,8 +20,7 @@ use crate::text;
 pub enum ConfusableNames {
     /// Nothing is compared.
     Off,
-    /// It is taken, and a record of the kind
-    /// [`NameConfusable`](crate::AuditKind::NameConfusable) names both users.
+    /// It is taken, and a record of the kind [`NameConfusable`](crate::AuditKind::NameConfusable) names both users.
     Warn,
     /// It is refused as one that exists already. Names that were taken before, under another setting, stay.
     #[default]
@@ -94,9 +93,10 @@ impl Name {
         Ok(Self { canonical, looks, addresses, looks_like })
     }
 
-    /// Whether nobody else may look so from now on.
-    pub(super) fn holds_looks(&self, rules: NameRules) -> bool {
-        rules.confusable == ConfusableNames::Refuse && !self.looks.is_empty()
+    /// Whether the looks are the user's alone, who can be taken for nobody: their rows are unique then, so that of two who
+    /// would look alike at the same moment the later one is planned again.
+    pub(super) fn holds_looks(&self, like: Option<UserId>, rules: NameRules) -> bool {
+        rules.confusable != ConfusableNames::Off && like.is_none() && !self.looks.is_empty()
     }
 
     /// Stages what the commit must expect for a user to take the name, and returns whom it could be taken for where that
@@ -161,11 +161,10 @@ impl Name {
             match holder(store, batch, USER_BY_LOGIN, &key)? {
                 Some(other) if other != user => found = found.or(Some((other, look))),
                 Some(_) => {}
-                None if policy == ConfusableNames::Refuse => batch.expect(USER_BY_LOGIN, key, Expect::Absent),
-                None => {}
+                None => batch.expect(USER_BY_LOGIN, key, Expect::Absent),
             }
         }
-        // Who looks like this name. Looks of this name's own are held by one user: their rows are unique.
+        // Who looks like this name.
         let own = digest(&self.canonical);
         for (look, words) in self
             .looks
@@ -178,7 +177,7 @@ impl Name {
                 [holder(store, batch, USER_BY_ALIAS, &key)?, seen_by_other(store, batch, &key, user)?];
             let other = others.into_iter().flatten().find(|other| *other != user);
             found = found.or_else(|| other.map(|other| (other, words)));
-            if *look == own && others.iter().all(Option::is_none) && policy == ConfusableNames::Refuse {
+            if *look == own && others.iter().all(Option::is_none) {
                 batch.expect(USER_BY_ALIAS, key, Expect::Absent);
             }
         }

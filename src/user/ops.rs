@@ -38,7 +38,7 @@ pub(crate) fn stage_create(
         ));
     }
     let like = name.stage(store, batch, id, &new.login, rules)?;
-    let looks_held = name.holds_looks(rules);
+    let looks_held = name.holds_looks(like, rules);
     let mut record = UserRecord {
         id,
         login: new.login.clone(),
@@ -100,7 +100,7 @@ pub(crate) fn stage_change(
         let name = Name::of(login)?;
         like = name.stage(store, batch, id, login, rules)?;
         new.login.clone_from(login);
-        new.looks_held = name.holds_looks(rules);
+        new.looks_held = name.holds_looks(like, rules);
         (new.canonical, new.looks, new.addresses) = (name.canonical, name.looks, name.addresses);
     }
     for (section, values) in

@@ -45,7 +45,7 @@ pub(crate) struct UserRecord {
     pub(crate) next_contact: u32,
     /// What the name looks like besides itself.
     pub(crate) looks: Vec<Look>,
-    /// Whether nobody else may look so: the name was taken under a policy that refuses such.
+    /// Whether they are this user's alone: nobody looked so when the name was taken, and somebody asked.
     pub(crate) looks_held: bool,
     /// The e-mail address that the name is, as it was given and in its canonical form.
     pub(crate) addresses: Vec<String>,

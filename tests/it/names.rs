@@ -3,7 +3,8 @@
 use crate::login::Hook;
 use crate::support::{Disk, PASSWORD, World, all, backwards, everything, log_in, refused, sound, world};
 use portcullis::{
-    AuditKind, Builder, ConfusableNames, Error, ErrorKind, NewUser, Portcullis, Subject, User, UserChange,
+    AuditKind, Builder, ConfusableNames, Error, ErrorKind, NewContact, NewUser, Portcullis, Subject, User,
+    UserChange,
 };
 use std::sync::Barrier;
 
@@ -257,6 +258,22 @@ fn a_name_that_is_taken_while_its_twin_is_planned_is_seen() {
             });
             sound(&gate);
         }
+    }
+}
+
+/// Everything that a new user can have, under a name with all the looks and addresses that a name can have.
+#[test]
+fn the_largest_user_fits_into_one_commit() {
+    for policy in [ConfusableNames::Off, ConfusableNames::Warn, ConfusableNames::Refuse] {
+        let gate = with(policy);
+        if policy == ConfusableNames::Warn {
+            create(&gate, "bob1@münchen.de").unwrap();
+        }
+        let new = NewUser::new("Вob\u{4CF}@МÜNCHΣΝ.de").password(PASSWORD).profile("a", 1).preference("b", 2);
+        let large =
+            (0..16).fold(new, |new, n| new.contact(NewContact::email(format!("{n}@x.org")).verified()));
+        gate.users().create(large).unwrap();
+        sound(&gate);
     }
 }
 
