@@ -67,7 +67,8 @@ pub use secret::{Entropy, SystemEntropy};
 pub use separation::{Separation, SeparationKind};
 pub use session::{Client, Session, SessionLimits};
 pub use user::{
-    Attributes, Contact, ContactKind, NewContact, NewUser, Status, StatusKind, User, UserChange, Value,
+    Attributes, ConfusableNames, Contact, ContactKind, EmailLocalPart, NewContact, NewUser, Status,
+    StatusKind, User, UserChange, Value,
 };
 
 /// Design notes, compiled with the crate so that their links are checked.

@@ -12,6 +12,7 @@ use crate::factor::TotpSettings;
 use crate::secret::{Entropy, SystemEntropy};
 use crate::session::SessionLimits;
 use crate::store::{Faults, MemoryStore, Store};
+use crate::user::{ConfusableNames, EmailLocalPart, NameRules};
 #[cfg(feature = "sled")]
 use std::path::Path;
 use std::sync::Arc;
@@ -56,6 +57,7 @@ pub struct Builder {
     faults: Faults,
     declared: Vec<DeclaredPermission>,
     rules: Rules,
+    names: NameRules,
     #[cfg(feature = "testing")]
     pause: crate::crypto::Pause,
 }
@@ -79,6 +81,7 @@ impl Builder {
             faults: Faults::default(),
             declared: Vec::new(),
             rules: Rules::default(),
+            names: NameRules::default(),
             #[cfg(feature = "testing")]
             pause: crate::crypto::Pause::default(),
         }
@@ -210,6 +213,31 @@ impl Builder {
         self
     }
 
+    /// What becomes of a login name that looks like another user's; refused by default.
+    ///
+    /// ```
+    /// # fn main() -> portcullis::Result<()> {
+    /// use portcullis::{ConfusableNames, NewUser, Portcullis};
+    /// let gate = Portcullis::in_memory()?;
+    /// gate.users().create(NewUser::new("ada"))?;
+    /// // The first letter is Cyrillic.
+    /// assert!(gate.users().create(NewUser::new("\u{430}da")).is_err_and(|e| e.is_conflict()));
+    /// let gate = Portcullis::builder().confusable_names(ConfusableNames::Warn).in_memory()?;
+    /// gate.users().create_many(["ada", "\u{430}da"].map(NewUser::new))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn confusable_names(mut self, policy: ConfusableNames) -> Self {
+        self.names.confusable = policy;
+        self
+    }
+
+    /// Whether the local part of e-mail addresses is compared by case; not by default.
+    pub fn email_local_part(mut self, policy: EmailLocalPart) -> Self {
+        self.names.local_part = policy;
+        self
+    }
+
     /// Password hashes that protect nothing and take microseconds, so that tests need not wait.
     #[cfg(feature = "testing")]
     pub fn danger_fast_password_hashes(mut self) -> Self {
@@ -304,6 +332,7 @@ impl Builder {
             keys: self.keys,
             totp: self.totp,
             passwords: self.passwords,
+            names: self.names,
             limits: self.limits,
             rules: self.rules,
         };

@@ -17,6 +17,7 @@ mod factors;
 mod flags;
 mod guard;
 mod hierarchy;
+mod identify;
 mod ids;
 mod login;
 mod page;
@@ -76,6 +77,7 @@ use crate::id::UserId;
 use crate::secret::Entropy;
 use crate::session::SessionLimits;
 use crate::store::{Change, Scan, Sink, Store, Table};
+use crate::user::NameRules;
 use context::Rules;
 use passwords::PasswordRules;
 use std::fmt;
@@ -321,6 +323,7 @@ pub(crate) struct Engine {
     user_ids: ids::UserIds,
     limits: SessionLimits,
     rules: Rules,
+    names: NameRules,
     timeline: Timeline,
     /// The turn of writers that meet too often: see `write`.
     turns: write::Turns,
@@ -335,6 +338,7 @@ struct Parts {
     keys: Keyring,
     totp: TotpSettings,
     passwords: PasswordRules,
+    names: NameRules,
     limits: SessionLimits,
     rules: Rules,
 }
@@ -344,7 +348,8 @@ const OPEN_SWEEP: usize = 4096;
 
 impl Engine {
     fn start(store: Box<dyn Store>, parts: Parts) -> Result<Self> {
-        let Parts { clock, trust_clock, entropy, hasher, keys, totp, passwords, limits, rules } = parts;
+        let Parts { clock, trust_clock, entropy, hasher, keys, totp, passwords, names, limits, rules } =
+            parts;
         let view = Arc::new(View::new()?);
         load(&*store, &view)?;
         store.watch(Arc::clone(&view) as Arc<dyn Sink>);
@@ -364,6 +369,7 @@ impl Engine {
             user_ids,
             limits,
             rules,
+            names,
             timeline,
             turns,
         };

@@ -10,7 +10,7 @@ pub use answer::{Answer, CodeToSend};
 pub(super) use complete::Proved;
 pub(super) use refusal::{Refusal, status_detail};
 
-use super::{Engine, Portcullis};
+use super::Portcullis;
 use crate::assurance::{Method, Methods};
 use crate::clock::Timestamp;
 use crate::credential::{CredentialRecord, MustChange};
@@ -19,9 +19,7 @@ use crate::error::{Denial, Error, Result};
 use crate::id::{RoleId, UserId};
 use crate::secret::SecretText;
 use crate::session::{Client, Session};
-use crate::store::{self, Stored};
-use crate::text;
-use crate::user::{self, UserRecord};
+use crate::store;
 use std::fmt;
 
 /// What somebody presents to log in. `Debug` shows the login name only.
@@ -246,15 +244,5 @@ impl Portcullis {
             answered: None,
         };
         engine.proceed(&proved, client, goes_on)
-    }
-}
-
-impl Engine {
-    /// A name that can not be one is as unknown as one that nobody has.
-    fn user_to_log_in(&self, login: &str) -> Result<Option<Stored<UserRecord>>> {
-        match text::canonical_login(login) {
-            Ok(canonical) => store::find(&*self.store, user::USER_BY_LOGIN, &store::index_prefix(&canonical)),
-            Err(_) => Ok(None),
-        }
     }
 }
