@@ -25,6 +25,8 @@ mod secret;
 mod separation;
 mod session;
 mod store;
+#[cfg(feature = "tokio")]
+mod surface;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod text;
@@ -35,7 +37,7 @@ pub use assignment::Assignment;
 pub use audit::{Actor, AuditKind, AuditRecord, Outcome, Subject};
 pub use catalog::{DeclaredPermission, PermissionInfo};
 pub use clock::{Clock, SystemClock, Timestamp};
-pub use crypto::{PasswordCost, Token};
+pub use crypto::{Admission, PasswordCost, Token};
 pub use delegation::{Ability, Delegation, RoleRange};
 pub use engine::{
     Access, AppliedRule, Audit, AuditHead, Builder, CheckContext, ContextRule, Credentials, Cursor, Decision,
@@ -53,6 +55,8 @@ pub use scope::Scope;
 pub use secret::{Entropy, SystemEntropy};
 pub use separation::{Separation, SeparationKind};
 pub use session::{Client, Session, SessionLimits};
+#[cfg(feature = "tokio")]
+pub use surface::AsyncPortcullis;
 pub use user::{
     Attributes, Contact, ContactKind, NewContact, NewUser, Status, StatusKind, User, UserChange, Value,
 };

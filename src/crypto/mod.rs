@@ -4,6 +4,10 @@ mod gate;
 mod password;
 mod token;
 
+#[cfg(feature = "tokio")]
+pub(crate) use gate::{Entering, Permit};
+pub use gate::Admission;
+pub(crate) use gate::{Gate, Limits, Source};
 pub use password::PasswordCost;
 #[cfg(feature = "testing")]
 pub(crate) use password::Pause;

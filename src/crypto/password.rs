@@ -1,13 +1,12 @@
 //! Argon2id as PHC strings, computed behind the admission gate.
 
-use super::gate::Gate;
+use super::gate::{Gate, Permit, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::secret::{Entropy, equal, random};
 use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 use zeroize::Zeroizing;
 
 /// Longest password in bytes; longer ones are refused before any hash is computed.
@@ -76,6 +75,11 @@ impl PasswordCost {
         Self { memory_kib: 8, iterations: 1 }
     }
 
+    /// Blocks of 1 KiB in which one hash works.
+    pub(crate) fn blocks(self) -> Result<usize> {
+        self.params().map(|params| params.block_count())
+    }
+
     fn params(self) -> Result<Params> {
         Params::new(self.memory_kib, self.iterations, 1, Some(32)).map_err(unusable)
     }
@@ -96,7 +100,7 @@ fn unusable(error: argon2::Error) -> Error {
 #[derive(Debug)]
 pub(crate) struct PasswordHasher {
     cost: PasswordCost,
-    gate: Gate,
+    gate: Arc<Gate>,
     entropy: Arc<dyn Entropy>,
     /// A hash of nothing in particular with the present cost: unknown users are verified against it.
     dummy: String,
@@ -120,12 +124,9 @@ impl std::fmt::Debug for Pause {
 impl PasswordHasher {
     pub(crate) fn new(
         cost: PasswordCost,
-        permits: usize,
-        queue: usize,
-        patience: Duration,
+        gate: Arc<Gate>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self> {
-        let gate = Gate::new(permits, queue, patience);
         let mut hasher = Self {
             cost,
             gate,
@@ -148,14 +149,14 @@ impl PasswordHasher {
     }
 
     /// The PHC string of a new hash with a fresh 16-byte salt.
-    pub(crate) fn hash(&self, password: &str) -> Result<String> {
+    pub(crate) fn hash(&self, password: &str, source: Source) -> Result<String> {
         let salt = random::<16>(&*self.entropy)?;
-        let output = self.compute(&self.cost.params()?, password, salt.as_slice())?;
+        let output = self.compute(&self.cost.params()?, password, salt.as_slice(), source)?;
         self.encode(salt.as_slice(), output.as_slice())
     }
 
     /// Whether the password belongs to the PHC string; with none, the same work for a certain "no".
-    pub(crate) fn verify(&self, password: &str, phc: Option<&str>) -> Result<bool> {
+    pub(crate) fn verify(&self, password: &str, phc: Option<&str>, source: Source) -> Result<bool> {
         let parsed = PasswordHash::new(phc.unwrap_or(&self.dummy)).map_err(|error| {
             Error::damaged("the stored password hash is not a PHC string").caused_by(error.to_string())
         })?;
@@ -183,19 +184,37 @@ impl PasswordHasher {
             .as_bytes()
             .try_into()
             .map_err(|_| Error::damaged("the stored password hash does not have 32 bytes"))?;
-        let computed = self.compute(&params, password, &salt)?;
+        let computed = self.compute(&params, password, &salt, source)?;
         Ok(equal(&computed, &expected) & phc.is_some())
     }
 
-    /// A new hash of a password that was verified, if the old one has another cost than new ones get.
-    pub(crate) fn upgrade(&self, password: &str, phc: &str) -> Result<Option<String>> {
+    /// A new hash of a password that was verified, if the old one has another cost than new ones get and the gate has
+    /// room: the next login can do it as well.
+    pub(crate) fn upgrade(&self, password: &str, phc: &str, source: Source) -> Result<Option<String>> {
         let params = PasswordHash::new(phc).ok().and_then(|parsed| Params::try_from(&parsed).ok());
         let present = self.cost.params()?;
         let same = params.is_some_and(|params| {
             (params.m_cost(), params.t_cost(), params.p_cost())
                 == (present.m_cost(), present.t_cost(), present.p_cost())
         });
-        if same { Ok(None) } else { self.hash(password).map(Some) }
+        if same {
+            return Ok(None);
+        }
+        match self.hash(password, source) {
+            Err(error) if error.kind() == ErrorKind::Busy => Ok(None),
+            hashed => hashed.map(Some),
+        }
+    }
+
+    /// Blocks of 1 KiB in which a new hash works.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn blocks(&self) -> Result<usize> {
+        self.cost.blocks()
+    }
+
+    /// The gate behind which hashes are computed.
+    pub(crate) fn gate(&self) -> &Arc<Gate> {
+        &self.gate
     }
 
     /// How many hashes have been computed so far: a refused attempt must not cost one.
@@ -203,20 +222,35 @@ impl PasswordHasher {
         self.computed.load(Ordering::Relaxed)
     }
 
-    fn compute(&self, params: &Params, password: &str, salt: &[u8]) -> Result<Zeroizing<[u8; 32]>> {
+    fn compute(
+        &self,
+        params: &Params,
+        password: &str,
+        salt: &[u8],
+        source: Source,
+    ) -> Result<Zeroizing<[u8; 32]>> {
         if password.len() > MAX_PASSWORD_BYTES {
             return Err(Error::invalid(
                 "password",
                 format!("has {} bytes; at most {MAX_PASSWORD_BYTES} are taken", password.len()),
             ));
         }
-        let mut permit = self.gate.enter()?;
+        self.gate.admit(source, params.block_count(), |permit| self.run(params, password, salt, permit))?
+    }
+
+    fn run(
+        &self,
+        params: &Params,
+        password: &str,
+        salt: &[u8],
+        permit: &mut Permit,
+    ) -> Result<Zeroizing<[u8; 32]>> {
         self.computed.fetch_add(1, Ordering::Relaxed);
         #[cfg(feature = "testing")]
         if let Some(pause) = &self.pause.0 {
             pause();
         }
-        let memory = permit.memory(params.block_count());
+        let memory = permit.memory();
         let mut output = Zeroizing::new([0; 32]);
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
         let done =
@@ -248,11 +282,19 @@ impl PasswordHasher {
 
 #[cfg(test)]
 mod tests {
+    use super::super::gate::Limits;
     use super::*;
     use crate::secret::SystemEntropy;
+    use std::time::Duration;
+
+    const ANYBODY: Source = Source::Unknown;
+
+    fn gate(kib: usize) -> Arc<Gate> {
+        Gate::new(Limits { hashes: 2, queue: 8, share: 8, blocks: kib, patience: Duration::from_secs(30) })
+    }
 
     fn hasher(cost: PasswordCost) -> PasswordHasher {
-        PasswordHasher::new(cost, 2, 8, Duration::from_secs(30), Arc::new(SystemEntropy)).unwrap()
+        PasswordHasher::new(cost, gate(64), Arc::new(SystemEntropy)).unwrap()
     }
 
     fn cheap() -> PasswordHasher {
@@ -262,17 +304,17 @@ mod tests {
     #[test]
     fn verifies_what_it_hashed_and_nothing_else() {
         let hasher = cheap();
-        let phc = hasher.hash("correct horse battery staple").unwrap();
+        let phc = hasher.hash("correct horse battery staple", ANYBODY).unwrap();
         assert!(phc.starts_with("$argon2id$v=19$m=8,t=1,p=1$"), "{phc}");
-        assert!(hasher.verify("correct horse battery staple", Some(&phc)).unwrap());
-        assert!(!hasher.verify("correct horse battery staplE", Some(&phc)).unwrap());
-        assert!(!hasher.verify("correct horse battery staple", None).unwrap());
-        assert_ne!(phc, hasher.hash("correct horse battery staple").unwrap(), "salts differ");
+        assert!(hasher.verify("correct horse battery staple", Some(&phc), ANYBODY).unwrap());
+        assert!(!hasher.verify("correct horse battery staplE", Some(&phc), ANYBODY).unwrap());
+        assert!(!hasher.verify("correct horse battery staple", None, ANYBODY).unwrap());
+        assert_ne!(phc, hasher.hash("correct horse battery staple", ANYBODY).unwrap(), "salts differ");
     }
 
     #[test]
     fn the_default_cost_is_what_the_string_says() {
-        let phc = hasher(PasswordCost::default()).hash("x").unwrap();
+        let phc = hasher(PasswordCost::default()).hash("x", ANYBODY).unwrap();
         assert!(phc.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{phc}");
     }
 
@@ -291,7 +333,7 @@ mod tests {
             salt: Some(Salt::new(b"somesalt").unwrap()),
             hash: Some(Output::new(&out).unwrap()),
         };
-        assert!(hasher.verify("password", Some(&phc.to_string())).unwrap());
+        assert!(hasher.verify("password", Some(&phc.to_string()), ANYBODY).unwrap());
     }
 
     #[test]
@@ -306,10 +348,10 @@ mod tests {
             "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ",
             "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$AAAAAAAAAAAAAAAA",
         ] {
-            assert_eq!(hasher.verify("x", Some(phc)).unwrap_err().kind(), ErrorKind::Damaged, "{phc}");
+            assert_eq!(hasher.verify("x", Some(phc), ANYBODY).unwrap_err().kind(), ErrorKind::Damaged, "{phc}");
         }
         assert_eq!(hasher.computed(), 0);
-        assert_eq!(hasher.hash(&"x".repeat(1025)).unwrap_err().field(), Some("password"));
+        assert_eq!(hasher.hash(&"x".repeat(1025), ANYBODY).unwrap_err().field(), Some("password"));
         assert_eq!(hasher.computed(), 0);
     }
 

@@ -5,7 +5,7 @@ use super::write::Entry;
 use super::{Engine, Portcullis, duty};
 use crate::audit::{Actor, AuditKind, Outcome, Subject};
 use crate::credential::CredentialRecord;
-use crate::crypto::{MAX_PASSWORD_BYTES, Token};
+use crate::crypto::{MAX_PASSWORD_BYTES, Source, Token};
 use crate::error::{Denial, Error, ErrorKind, Result};
 use crate::id::{RoleId, UserId};
 use crate::secret::SecretText;
@@ -146,7 +146,8 @@ impl Portcullis {
             None => None,
         };
         let phc = credential.as_ref().map(|credential| credential.record.phc.as_str());
-        let verified = engine.hasher.verify(password, phc)?;
+        let source = Source::of(client.ip);
+        let verified = engine.hasher.verify(password, phc, source)?;
 
         let Some(user) = user else { return engine.refuse(None, &Refusal::UnknownName) };
         let id = user.record.id;
@@ -157,7 +158,7 @@ impl Portcullis {
         if let Some(refusal) = engine.refused_in_context(id, client)? {
             return engine.refuse(Some(id), &refusal);
         }
-        let upgraded = engine.hasher.upgrade(password, &credential.record.phc)?;
+        let upgraded = engine.hasher.upgrade(password, &credential.record.phc, source)?;
         match engine.open_session(id, &credential.record, upgraded.as_deref(), client, roles) {
             Ok(Ok(login)) => Ok(login),
             Ok(Err(refusal)) => engine.refuse(Some(id), &refusal),

@@ -12,6 +12,8 @@ mod context;
 mod declare;
 mod delegations;
 mod duty;
+#[cfg(feature = "tokio")]
+mod entrance;
 mod flags;
 mod guard;
 mod hierarchy;
@@ -62,7 +64,7 @@ pub(crate) use {
 
 use crate::audit::Actor;
 use crate::clock::{Clock, Timestamp};
-use crate::crypto::PasswordHasher;
+use crate::crypto::{Admission, PasswordHasher};
 use crate::error::Result;
 use crate::id::UserId;
 use crate::secret::Entropy;
@@ -238,6 +240,24 @@ impl Portcullis {
         self.engine.hasher.computed()
     }
 
+    /// What the admission gate for password hashes does now and has done since the open.
+    ///
+    /// ```
+    /// # fn main() -> portcullis::Result<()> {
+    /// use portcullis::{Client, Credentials, Portcullis};
+    /// let gate = Portcullis::in_memory()?;
+    /// let _ = gate.login(&Credentials::password("nobody", "correct horse battery staple"), &Client::new());
+    /// let admission = gate.admission();
+    /// assert_eq!((admission.admitted, admission.running, admission.waiting), (1, 0, 0));
+    /// assert!(admission.peak_bytes <= admission.most_bytes);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn admission(&self) -> Admission {
+        self.engine.hasher.gate().figures()
+    }
+
     /// How much is in the read model, and the memory it takes.
     #[must_use]
     pub fn statistics(&self) -> Statistics {
@@ -310,6 +330,8 @@ pub(crate) struct Engine {
     timeline: Timeline,
     /// The turn of writers that meet too often: see `write`.
     turns: write::Turns,
+    #[cfg(feature = "tokio")]
+    calls: Arc<crate::crypto::Gate>,
 }
 
 /// Rows of what was deleted before a crash that an open sweeps; maintenance does the others.
@@ -332,7 +354,20 @@ impl Engine {
         let latest = if trust_clock { clock.now() } else { latest_record(&*store)? };
         let timeline = Timeline::starting(clock.now(), latest);
         let turns = write::Turns::default();
-        let engine = Self { store, view, clock, entropy, hasher, user_ids, limits, rules, timeline, turns };
+        let engine = Self {
+            store,
+            view,
+            clock,
+            entropy,
+            hasher,
+            user_ids,
+            limits,
+            rules,
+            timeline,
+            turns,
+            #[cfg(feature = "tokio")]
+            calls: entrance::calls(),
+        };
         // Nothing depends on this sweep, so that what it can not read or decode keeps nobody out; but a handle that
         // stopped while it ran is not handed out.
         match engine.sweep_leftovers(OPEN_SWEEP) {

@@ -8,10 +8,12 @@ use super::warrant;
 use super::write::{Entry, Mandate, Plan};
 use crate::audit::{AuditKind, Subject};
 use crate::credential;
+use crate::crypto::Source;
 use crate::error::{Error, Result};
 use crate::id::{ContactId, Key, ScopeId, UserId};
 use crate::permission::PermissionSet;
 use crate::scope;
+use crate::secret::SecretText;
 use crate::store::{self, Batch, MAX_OPERATIONS, Record};
 use crate::text;
 use crate::user::{
@@ -97,8 +99,8 @@ impl Users<'_> {
         self.gate.rehearse(|plan| warrant::may_create_users(plan, &homes))?;
         let mut fresh = Vec::with_capacity(group.len());
         for user in group {
-            let phc =
-                user.password.as_ref().map(|password| engine.hasher.hash(password.expose())).transpose()?;
+            let hash = |password: &SecretText| engine.hasher.hash(password.expose(), Source::Administration);
+            let phc = user.password.as_ref().map(hash).transpose()?;
             fresh.push((engine.user_ids.next(&*engine.store)?, phc));
         }
         let (records, stamp) = engine.write(self.gate.actor(), |plan| {
@@ -272,7 +274,7 @@ impl Users<'_> {
         credential::check_password(password)?;
         user::read_user(&*engine.store, id)?;
         self.gate.rehearse(|plan| warrant::may_administer(plan, id, AuditKind::PasswordChange.name()))?;
-        let phc = engine.hasher.hash(password)?;
+        let phc = engine.hasher.hash(password, Source::Administration)?;
         self.change(AuditKind::PasswordChange, id, "", |plan| {
             let record = user::stage_generation(plan.store, &mut plan.batch, id)?;
             credential::stage_password(plan.store, &mut plan.batch, id, &phc, plan.now)?;
