@@ -155,7 +155,13 @@ impl Error {
     }
 
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self(Repr::Failed(Box::new(Failure { kind, field: None, message: message.into(), source: None, retry_after: None })))
+        Self(Repr::Failed(Box::new(Failure {
+            kind,
+            field: None,
+            message: message.into(),
+            source: None,
+            retry_after: None,
+        })))
     }
 
     pub(crate) fn invalid(field: &'static str, message: impl Into<String>) -> Self {

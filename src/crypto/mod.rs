@@ -4,9 +4,9 @@ mod gate;
 mod password;
 mod token;
 
+pub use gate::Admission;
 #[cfg(feature = "tokio")]
 pub(crate) use gate::{Entering, Permit};
-pub use gate::Admission;
 pub(crate) use gate::{Gate, Limits, Source};
 pub use password::PasswordCost;
 #[cfg(feature = "testing")]

@@ -122,11 +122,7 @@ impl std::fmt::Debug for Pause {
 }
 
 impl PasswordHasher {
-    pub(crate) fn new(
-        cost: PasswordCost,
-        gate: Arc<Gate>,
-        entropy: Arc<dyn Entropy>,
-    ) -> Result<Self> {
+    pub(crate) fn new(cost: PasswordCost, gate: Arc<Gate>, entropy: Arc<dyn Entropy>) -> Result<Self> {
         let mut hasher = Self {
             cost,
             gate,
@@ -348,7 +344,11 @@ mod tests {
             "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ",
             "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$AAAAAAAAAAAAAAAA",
         ] {
-            assert_eq!(hasher.verify("x", Some(phc), ANYBODY).unwrap_err().kind(), ErrorKind::Damaged, "{phc}");
+            assert_eq!(
+                hasher.verify("x", Some(phc), ANYBODY).unwrap_err().kind(),
+                ErrorKind::Damaged,
+                "{phc}"
+            );
         }
         assert_eq!(hasher.computed(), 0);
         assert_eq!(hasher.hash(&"x".repeat(1025), ANYBODY).unwrap_err().field(), Some("password"));

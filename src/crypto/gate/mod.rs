@@ -284,7 +284,9 @@ impl Gate {
         let what = match why {
             Refusal::Share => "too many password hashes of this source wait already",
             Refusal::Full => "the queue for password hashing is full",
-            Refusal::Displaced => "the queue for password hashing is full, and a source with fewer in it was preferred",
+            Refusal::Displaced => {
+                "the queue for password hashing is full, and a source with fewer in it was preferred"
+            }
             Refusal::Patience => "no password hash finished within the waiting limit",
         };
         let backlog = self.state.lock().queue.backlog();

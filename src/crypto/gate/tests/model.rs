@@ -124,8 +124,7 @@ impl Model {
 
     fn remove(&mut self, id: u32) {
         self.urgent.retain(|waiting| waiting.id != id);
-        if let Some(place) =
-            self.lines.iter().position(|line| line.1.iter().any(|waiting| waiting.id == id))
+        if let Some(place) = self.lines.iter().position(|line| line.1.iter().any(|waiting| waiting.id == id))
         {
             self.lines[place].1.retain(|waiting| waiting.id != id);
             self.changed(place);
@@ -133,7 +132,7 @@ impl Model {
     }
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Step {
     Arrive(u8, usize),
     Finish(usize),

@@ -72,7 +72,9 @@ fn who_waited_too_long_hears_when_something_happens() {
     // The place in the queue is free again for whoever comes now, and runs out of patience itself.
     assert_eq!(gate.enter(from(1), 0).unwrap_err().kind(), ErrorKind::Busy);
     assert_eq!(woken.0.load(SeqCst), 1);
-    assert!(matches!(poll(task.as_mut(), &woken), Poll::Ready(Err(error)) if error.kind() == ErrorKind::Busy));
+    assert!(
+        matches!(poll(task.as_mut(), &woken), Poll::Ready(Err(error)) if error.kind() == ErrorKind::Busy)
+    );
     drop(held);
     at_rest(&gate, 3);
     assert_eq!(gate.figures().timed_out, 2);
@@ -82,7 +84,8 @@ fn who_waited_too_long_hears_when_something_happens() {
 fn a_thread_with_a_permit_computes_all_its_hashes_on_it() {
     let gate = gate(1, 0, LONG);
     let other = super::gate(1, 0, LONG);
-    let blocks = |gate: &Arc<Gate>, blocks| gate.admit(Source::Unknown, blocks, |permit| permit.memory().len());
+    let blocks =
+        |gate: &Arc<Gate>, blocks| gate.admit(Source::Unknown, blocks, |permit| permit.memory().len());
     gate.enter(from(1), 8).unwrap().during(|| {
         for _ in 0..3 {
             assert_eq!(blocks(&gate, 4).unwrap(), 8);
@@ -109,7 +112,10 @@ fn permits_are_exchanged_for_larger_ones_without_a_deadlock() {
                 for _ in 0..50 {
                     gate.enter(from(thread % 3), 16).unwrap().during(|| {
                         let more = 20 + usize::from(thread) * 4;
-                        assert_eq!(gate.admit(Source::Unknown, more, |permit| permit.memory().len()).unwrap(), more);
+                        assert_eq!(
+                            gate.admit(Source::Unknown, more, |permit| permit.memory().len()).unwrap(),
+                            more
+                        );
                     });
                 }
             });
