@@ -58,7 +58,10 @@ pub use users::Users;
 pub use verify::Verification;
 #[cfg(feature = "testing")]
 pub(crate) use {
-    populate::{assignments as populate_assignments, sessions as populate_sessions, users as populate_users},
+    populate::{
+        assignments as populate_assignments, hash_for_nobody, sessions as populate_sessions,
+        users as populate_users,
+    },
     verify::{decode_as_every_record, dump},
 };
 

@@ -211,6 +211,7 @@ impl<W, L> Queue<W, L> {
 
     /// Somebody who ran has finished, gave back what was lent, and asks for more: served before all lines, since whoever
     /// waits for its whole turn again would take a thread away meanwhile.
+    #[cfg(any(test, feature = "tokio"))]
     pub(super) fn urge(
         &mut self,
         now: Duration,
@@ -288,6 +289,7 @@ impl<W, L> Queue<W, L> {
     }
 
     /// Another way to wake a waiter.
+    #[cfg(feature = "tokio")]
     pub(super) fn wake_by(&mut self, ticket: usize, wake: W) {
         if let Some(Some(waiter)) = self.waiters.get_mut(ticket) {
             waiter.wake = Some(wake);
@@ -295,6 +297,7 @@ impl<W, L> Queue<W, L> {
     }
 
     /// A waiter goes away, whatever the answer would have been. Gives back what it was lent meanwhile, if it was.
+    #[cfg(any(test, feature = "tokio"))]
     pub(super) fn abandon(&mut self, ticket: usize) -> Option<L> {
         match self.take(ticket) {
             Some(Ok(lent)) => Some(lent),
