@@ -28,6 +28,8 @@ mod secret;
 mod separation;
 mod session;
 mod store;
+#[cfg(feature = "tokio")]
+mod surface;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod text;
@@ -44,7 +46,7 @@ pub use credential::PasswordStrength;
 pub use credential::{
     BreachCheck, BreachError, BreachFile, BreachQuery, MustChange, PasswordPolicy, PasswordState,
 };
-pub use crypto::{KeyId, Keyring, OneTimeToken, PasswordCost, RecoveryCode, Token, TotpAlgorithm};
+pub use crypto::{Admission, KeyId, Keyring, OneTimeToken, PasswordCost, RecoveryCode, Token, TotpAlgorithm};
 pub use delegation::{Ability, Delegation, RoleRange};
 pub use engine::{
     Access, Answer, AppliedRule, Audit, AuditHead, Builder, Challenge, CheckContext, CodeToSend, ContextRule,
@@ -66,6 +68,8 @@ pub use scope::Scope;
 pub use secret::{Entropy, SystemEntropy};
 pub use separation::{Separation, SeparationKind};
 pub use session::{Client, Session, SessionLimits};
+#[cfg(feature = "tokio")]
+pub use surface::AsyncPortcullis;
 pub use user::{
     Attributes, ConfusableNames, Contact, ContactKind, EmailLocalPart, NewContact, NewUser, Status,
     StatusKind, User, UserChange, Value,

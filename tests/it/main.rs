@@ -9,6 +9,7 @@
     reason = "a test that meets what it does not expect must stop"
 )]
 
+mod admission;
 mod ansi;
 mod attacks;
 mod audit;
@@ -37,6 +38,7 @@ mod model;
 mod names;
 mod objects;
 mod on_behalf;
+mod on_tokio;
 mod races;
 mod review;
 mod roles;
