@@ -342,7 +342,7 @@ mod tests {
     }
 
     fn keyed(cost: PasswordCost, keys: Keyring) -> PasswordHasher {
-        PasswordHasher::new(cost, gate(64), Arc::new(SystemEntropy), keys).unwrap()
+        PasswordHasher::new(cost, gate(1 << 15), Arc::new(SystemEntropy), keys).unwrap()
     }
 
     fn cheap() -> PasswordHasher {
