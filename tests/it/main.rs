@@ -34,6 +34,7 @@ mod flags_rules;
 mod format;
 mod guards;
 mod login;
+mod login_model;
 mod model;
 mod names;
 mod objects;
