@@ -14,12 +14,15 @@ mod clock;
 mod credential;
 mod crypto;
 mod delegation;
+mod device;
 mod engine;
 mod error;
 mod flag;
 mod grant;
+mod history;
 mod id;
 mod macros;
+mod network;
 mod permission;
 mod role;
 mod scope;
@@ -38,19 +41,24 @@ pub use assurance::{Assurance, Method, Methods};
 pub use audit::{Actor, AuditKind, AuditRecord, Outcome, Subject};
 pub use catalog::{DeclaredPermission, PermissionInfo};
 pub use clock::{Clock, SystemClock, Timestamp};
-pub use crypto::{OneTimeToken, PasswordCost, Token};
+pub use crypto::{DeviceToken, OneTimeToken, PasswordCost, Token};
 pub use delegation::{Ability, Delegation, RoleRange};
+pub use device::Device;
 pub use engine::{
     Access, Answer, AppliedRule, Audit, AuditHead, Builder, Challenge, CheckContext, ContextRule,
-    Credentials, Cursor, Decision, Delegations, Explanation, Finding, FlagExplanation, FlagStep, Flags,
-    Impact, Link, Login, LoginStep, Maintenance, ObjectOperation, Page, PageRequest, Permissions, Portcullis,
-    Principal, Review, Roles, Scopes, SeparationOfDuty, Sessions, Standing, Statistics, UnusedRole, Users,
-    Verification, WhatIf,
+    Credentials, Cursor, Decision, Delegations, Devices, Explanation, Finding, FlagExplanation, FlagStep,
+    Flags, Impact, Link, Login, LoginStep, Maintenance, ObjectOperation, Page, PageRequest, Permissions,
+    Portcullis, Principal, Review, Roles, Scopes, SeparationOfDuty, Sessions, Standing, Statistics,
+    UnusedRole, Users, Verification, WhatIf,
 };
 pub use error::{Denial, Error, ErrorKind, Result};
 pub use flag::{FlagChange, FlagInfo, FlagRule, FlagState, FlagTarget, NewFlag};
 pub use grant::{Effect, Grant};
-pub use id::{ContactId, DelegationId, Flag, RoleId, ScopeId, SeparationId, SessionId, Stamp, UserId};
+pub use history::HistoryPolicy;
+pub use id::{
+    ContactId, DelegationId, DeviceId, Flag, RoleId, ScopeId, SeparationId, SessionId, Stamp, UserId,
+};
+pub use network::Network;
 pub use permission::{Permission, PermissionSet};
 pub use role::{Role, RoleChange};
 pub use scope::Scope;

@@ -8,5 +8,5 @@ pub use password::PasswordCost;
 #[cfg(feature = "testing")]
 pub(crate) use password::Pause;
 pub(crate) use password::{MAX_PASSWORD_BYTES, MIN_PASSWORD_CHARS, PasswordHasher};
-pub(crate) use token::{Digest, Presented, Purpose};
-pub use token::{OneTimeToken, Token};
+pub(crate) use token::{DeviceProof, Digest, Presented, Purpose};
+pub use token::{DeviceToken, OneTimeToken, Token};

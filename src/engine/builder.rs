@@ -6,6 +6,7 @@ use crate::catalog::{self, DeclaredPermission};
 use crate::clock::{Clock, SystemClock};
 use crate::crypto::{PasswordCost, PasswordHasher};
 use crate::error::{Error, Result};
+use crate::history::HistoryPolicy;
 use crate::secret::{Entropy, SystemEntropy};
 use crate::session::SessionLimits;
 use crate::store::{Faults, MemoryStore, Store};
@@ -40,6 +41,7 @@ pub struct Builder {
     trust_clock: bool,
     cost: PasswordCost,
     limits: SessionLimits,
+    history: HistoryPolicy,
     hashes: usize,
     queue: usize,
     patience: Duration,
@@ -62,6 +64,7 @@ impl Builder {
             trust_clock: false,
             cost: PasswordCost::default(),
             limits: SessionLimits::default(),
+            history: HistoryPolicy::new(),
             hashes: std::thread::available_parallelism().map_or(1, usize::from),
             queue: 256,
             patience: Duration::from_secs(10),
@@ -106,6 +109,12 @@ impl Builder {
     /// How long sessions live that begin from now on.
     pub fn session_limits(mut self, limits: SessionLimits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// What is remembered of the logins of each user.
+    pub fn history(mut self, policy: HistoryPolicy) -> Self {
+        self.history = policy;
         self
     }
 
@@ -235,6 +244,7 @@ impl Builder {
     }
 
     pub(super) fn start(self, store: Box<dyn Store>) -> Result<Portcullis> {
+        self.history.check()?;
         if self.hashes == 0 {
             return Err(Error::invalid(
                 "admission.hashes",
@@ -252,7 +262,8 @@ impl Builder {
         #[cfg(feature = "testing")]
         hasher.set_pause(self.pause);
         let (clock, trust) = (self.clock, self.trust_clock);
-        let engine = Engine::start(store, clock, trust, self.entropy, hasher, self.limits, self.rules)?;
+        let mut engine = Engine::start(store, clock, trust, self.entropy, hasher, self.limits, self.rules)?;
+        engine.history = self.history;
         let gate = Portcullis::of(engine);
         gate.permissions().declare_agreed(&self.declared)?;
         Ok(gate)

@@ -11,6 +11,7 @@ mod builder;
 mod context;
 mod declare;
 mod delegations;
+mod devices;
 mod duty;
 mod flags;
 mod guard;
@@ -41,6 +42,7 @@ pub use audit::{Audit, AuditHead};
 pub use builder::Builder;
 pub use context::{CheckContext, ContextRule};
 pub use delegations::Delegations;
+pub use devices::Devices;
 pub use flags::{AppliedRule, FlagExplanation, FlagStep, Flags};
 pub use login::{Answer, Challenge, Credentials, Login, LoginStep};
 pub use page::{Cursor, Page, PageRequest};
@@ -64,6 +66,7 @@ use crate::audit::Actor;
 use crate::clock::{Clock, Timestamp};
 use crate::crypto::PasswordHasher;
 use crate::error::Result;
+use crate::history::HistoryPolicy;
 use crate::id::UserId;
 use crate::secret::Entropy;
 use crate::session::SessionLimits;
@@ -89,6 +92,7 @@ const TABLES: &[&[Table]] = &[
     crate::separation::TABLES,
     crate::flag::TABLES,
     crate::session::TABLES,
+    crate::device::TABLES,
     crate::challenge::TABLES,
     crate::audit::TABLES,
     bookkeeping::TABLES,
@@ -307,6 +311,7 @@ pub(crate) struct Engine {
     hasher: PasswordHasher,
     user_ids: ids::UserIds,
     limits: SessionLimits,
+    history: HistoryPolicy,
     rules: Rules,
     timeline: Timeline,
     /// The turn of writers that meet too often: see `write`.
@@ -333,7 +338,9 @@ impl Engine {
         let latest = if trust_clock { clock.now() } else { latest_record(&*store)? };
         let timeline = Timeline::starting(clock.now(), latest);
         let turns = write::Turns::default();
-        let engine = Self { store, view, clock, entropy, hasher, user_ids, limits, rules, timeline, turns };
+        let history = HistoryPolicy::new();
+        let engine =
+            Self { store, view, clock, entropy, hasher, user_ids, limits, history, rules, timeline, turns };
         // Nothing depends on this sweep, so that what it can not read or decode keeps nobody out; but a handle that
         // stopped while it ran is not handed out.
         match engine.sweep_leftovers(OPEN_SWEEP) {
