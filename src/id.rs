@@ -142,6 +142,13 @@ id!(
 );
 
 id!(
+    /// Names a second factor of one user: a random number, so that one which comes later is not taken for it.
+    FactorId,
+    u32,
+    "factor"
+);
+
+id!(
     /// Names a delegation; never reused.
     DelegationId,
     u32,

@@ -162,3 +162,12 @@ pub fn dump(gate: &Portcullis) -> Result<Vec<StoredRow>> {
     let rows = crate::engine::dump(gate)?;
     Ok(rows.into_iter().map(|(table, key, value)| StoredRow { table, key, value }).collect())
 }
+
+/// The code that an authenticator app shows at an instant, from the seed that
+/// [`TotpEnrolment::secret`](crate::TotpEnrolment::secret) gave it.
+///
+/// # Errors
+/// `InvalidInput` for what is no seed.
+pub fn totp_code(secret: &str, now: Timestamp) -> Result<String> {
+    crate::engine::totp_code(secret, now)
+}

@@ -147,6 +147,18 @@ kinds! {
     110 LoginStep "authn_login_step",
     /// Logins under way were not gone on with in time.
     111 LoginAbandoned "authn_login_abandoned",
+    /// A second factor is being enrolled.
+    113 FactorEnrolling "authn_factor_enrolling",
+    /// A second factor counts from now on.
+    114 FactorEnrolled "authn_factor_enrolled",
+    /// A second factor was removed.
+    115 FactorRemoved "authn_factor_removed",
+    /// A user was given recovery codes.
+    116 RecoveryCodesIssued "authn_recovery_codes_issued",
+    /// A recovery code was used.
+    117 RecoveryCodeUsed "authn_recovery_code_used",
+    /// A code was made to be sent to a user.
+    118 CodeSent "authn_code_sent",
 }
 
 impl AuditKind {

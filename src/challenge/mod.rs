@@ -1,10 +1,10 @@
 //! Logins that are not complete: what was proved, and what is still asked for.
 
-use crate::assurance::Methods;
+use crate::assurance::{Assurance, Method, Methods};
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::id::Key;
-use crate::id::{RoleId, UserId};
+use crate::id::{FactorId, RoleId, UserId};
 use crate::store::{self, Batch, Index, Record, Scan, Store, Stored, Table};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -16,6 +16,11 @@ pub(crate) const TABLES: &[Table] = &[CHALLENGE, CHALLENGE_BY_USER, CHALLENGE_BY
 
 /// Most logins of one user that can be under way at a time; another one takes the place of the oldest.
 const MAX_OF_USER: usize = 8;
+
+/// Wrong answers after which a login is given up.
+pub(crate) const MAX_FAILURES: u8 = 5;
+/// Codes that are sent in one login at most.
+pub(crate) const MAX_SENT: u8 = 5;
 
 /// What the next step must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,10 +41,34 @@ pub(crate) struct ChallengeRecord {
     pub(crate) revision: Option<u32>,
     pub(crate) methods: Methods,
     pub(crate) step: Step,
+    /// What the login must come to.
+    pub(crate) demanded: Assurance,
     /// The roles that are to be active, or all.
     pub(crate) roles: Option<Vec<RoleId>>,
     pub(crate) created: Timestamp,
     pub(crate) expires: Timestamp,
+    /// Wrong answers so far; whatever is sent anew does not take them away (NIST SP 800-63B-4, section 3.1.3.2).
+    pub(crate) failures: u8,
+    pub(crate) sent: u8,
+    pub(crate) code: Option<SentCode>,
+    /// The factor that the user enrols in this login, having had none.
+    pub(crate) enrolling: Option<FactorId>,
+}
+
+/// A code that was sent to the user, for this login and no other.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SentCode {
+    pub(crate) factor: FactorId,
+    /// A code has too few bits for a plain hash, so it is kept as a password is.
+    pub(crate) phc: String,
+    pub(crate) expires: Timestamp,
+}
+
+impl ChallengeRecord {
+    /// Whether a second step by this method would get the login to where it must come.
+    pub(crate) fn wants(&self, method: Method) -> bool {
+        self.methods.with(method).assurance() >= self.demanded
+    }
 }
 
 impl fmt::Debug for ChallengeRecord {

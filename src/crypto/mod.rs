@@ -1,12 +1,22 @@
-//! Password hashing behind its admission gate, and tokens. Primitives come from well-kept crates.
+//! Password hashing behind its admission gate, keys held outside the database, and tokens. Primitives come from well-kept crates.
 
 mod gate;
+mod keys;
 mod password;
+mod recovery;
 mod token;
+mod totp;
 
+pub use keys::{KeyId, Keyring};
 pub use password::PasswordCost;
 #[cfg(feature = "testing")]
 pub(crate) use password::Pause;
 pub(crate) use password::{MAX_PASSWORD_BYTES, MIN_PASSWORD_CHARS, PasswordHasher};
+pub use recovery::RecoveryCode;
+pub(crate) use recovery::{matching_code, sent_code};
 pub(crate) use token::{DeviceProof, Digest, Presented, Purpose};
 pub use token::{DeviceToken, OneTimeToken, Token};
+pub use totp::TotpAlgorithm;
+#[cfg(feature = "testing")]
+pub(crate) use totp::totp_code;
+pub(crate) use totp::{SEED, TotpWindow, matching_step, provisioning_uri, seed_text};

@@ -1,11 +1,12 @@
 //! Settings, each with a safe default (`portcullis::_docs::defaults` has the reasons).
 
 use super::context::{ContextRule, Rules};
-use super::{Engine, Portcullis};
+use super::{Engine, Parts, Portcullis};
 use crate::catalog::{self, DeclaredPermission};
 use crate::clock::{Clock, SystemClock};
-use crate::crypto::{PasswordCost, PasswordHasher};
+use crate::crypto::{Keyring, PasswordCost, PasswordHasher};
 use crate::error::{Error, Result};
+use crate::factor::TotpSettings;
 use crate::history::HistoryPolicy;
 use crate::secret::{Entropy, SystemEntropy};
 use crate::session::SessionLimits;
@@ -40,6 +41,8 @@ pub struct Builder {
     entropy: Arc<dyn Entropy>,
     trust_clock: bool,
     cost: PasswordCost,
+    keys: Keyring,
+    totp: TotpSettings,
     limits: SessionLimits,
     history: HistoryPolicy,
     hashes: usize,
@@ -63,6 +66,8 @@ impl Builder {
             entropy: Arc::new(SystemEntropy),
             trust_clock: false,
             cost: PasswordCost::default(),
+            keys: Keyring::default(),
+            totp: TotpSettings::default(),
             limits: SessionLimits::default(),
             history: HistoryPolicy::new(),
             hashes: std::thread::available_parallelism().map_or(1, usize::from),
@@ -103,6 +108,19 @@ impl Builder {
     /// What a new password hash costs; stored ones keep the cost they were made with.
     pub fn password_cost(mut self, cost: PasswordCost) -> Self {
         self.cost = cost;
+        self
+    }
+
+    /// Keys that are held outside the database, for the pepper of password hashes and for what is stored sealed; none by
+    /// default. See [`Keyring`].
+    pub fn keys(mut self, keys: Keyring) -> Self {
+        self.keys = keys;
+        self
+    }
+
+    /// How authenticator apps are enrolled and asked; see [`TotpSettings`] for the defaults.
+    pub fn totp(mut self, settings: TotpSettings) -> Self {
+        self.totp = settings;
         self
     }
 
@@ -261,9 +279,18 @@ impl Builder {
         )?;
         #[cfg(feature = "testing")]
         hasher.set_pause(self.pause);
-        let (clock, trust) = (self.clock, self.trust_clock);
-        let mut engine = Engine::start(store, clock, trust, self.entropy, hasher, self.limits, self.rules)?;
-        engine.history = self.history;
+        let parts = Parts {
+            clock: self.clock,
+            trust_clock: self.trust_clock,
+            entropy: self.entropy,
+            hasher,
+            keys: self.keys,
+            totp: self.totp,
+            limits: self.limits,
+            history: self.history,
+            rules: self.rules,
+        };
+        let engine = Engine::start(store, parts)?;
         let gate = Portcullis::of(engine);
         gate.permissions().declare_agreed(&self.declared)?;
         Ok(gate)

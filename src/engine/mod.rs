@@ -13,6 +13,7 @@ mod declare;
 mod delegations;
 mod devices;
 mod duty;
+mod factors;
 mod flags;
 mod guard;
 mod hierarchy;
@@ -43,8 +44,11 @@ pub use builder::Builder;
 pub use context::{CheckContext, ContextRule};
 pub use delegations::Delegations;
 pub use devices::Devices;
+#[cfg(feature = "testing")]
+pub(crate) use factors::code_of as totp_code;
+pub use factors::{Factors, TotpEnrolment};
 pub use flags::{AppliedRule, FlagExplanation, FlagStep, Flags};
-pub use login::{Answer, Challenge, Credentials, Login, LoginStep};
+pub use login::{Answer, Challenge, CodeToSend, Credentials, Login, LoginStep};
 pub use page::{Cursor, Page, PageRequest};
 pub use permissions::Permissions;
 pub use principal::{Decision, Principal};
@@ -64,8 +68,9 @@ pub(crate) use {
 
 use crate::audit::Actor;
 use crate::clock::{Clock, Timestamp};
-use crate::crypto::PasswordHasher;
+use crate::crypto::{Keyring, PasswordHasher};
 use crate::error::Result;
+use crate::factor::TotpSettings;
 use crate::history::HistoryPolicy;
 use crate::id::UserId;
 use crate::secret::Entropy;
@@ -94,6 +99,7 @@ const TABLES: &[&[Table]] = &[
     crate::session::TABLES,
     crate::device::TABLES,
     crate::challenge::TABLES,
+    crate::factor::TABLES,
     crate::audit::TABLES,
     bookkeeping::TABLES,
 ];
@@ -309,6 +315,8 @@ pub(crate) struct Engine {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     hasher: PasswordHasher,
+    keys: Keyring,
+    totp: TotpSettings,
     user_ids: ids::UserIds,
     limits: SessionLimits,
     history: HistoryPolicy,
@@ -318,19 +326,25 @@ pub(crate) struct Engine {
     turns: write::Turns,
 }
 
+/// What the settings come to.
+struct Parts {
+    clock: Arc<dyn Clock>,
+    trust_clock: bool,
+    entropy: Arc<dyn Entropy>,
+    hasher: PasswordHasher,
+    keys: Keyring,
+    totp: TotpSettings,
+    limits: SessionLimits,
+    history: HistoryPolicy,
+    rules: Rules,
+}
+
 /// Rows of what was deleted before a crash that an open sweeps; maintenance does the others.
 const OPEN_SWEEP: usize = 4096;
 
 impl Engine {
-    fn start(
-        store: Box<dyn Store>,
-        clock: Arc<dyn Clock>,
-        trust_clock: bool,
-        entropy: Arc<dyn Entropy>,
-        hasher: PasswordHasher,
-        limits: SessionLimits,
-        rules: Rules,
-    ) -> Result<Self> {
+    fn start(store: Box<dyn Store>, parts: Parts) -> Result<Self> {
+        let Parts { clock, trust_clock, entropy, hasher, keys, totp, limits, history, rules } = parts;
         let view = Arc::new(View::new()?);
         load(&*store, &view)?;
         store.watch(Arc::clone(&view) as Arc<dyn Sink>);
@@ -338,9 +352,21 @@ impl Engine {
         let latest = if trust_clock { clock.now() } else { latest_record(&*store)? };
         let timeline = Timeline::starting(clock.now(), latest);
         let turns = write::Turns::default();
-        let history = HistoryPolicy::new();
-        let engine =
-            Self { store, view, clock, entropy, hasher, user_ids, limits, history, rules, timeline, turns };
+        let engine = Self {
+            store,
+            view,
+            clock,
+            entropy,
+            hasher,
+            keys,
+            totp,
+            user_ids,
+            limits,
+            history,
+            rules,
+            timeline,
+            turns,
+        };
         // Nothing depends on this sweep, so that what it can not read or decode keeps nobody out; but a handle that
         // stopped while it ran is not handed out.
         match engine.sweep_leftovers(OPEN_SWEEP) {

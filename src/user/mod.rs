@@ -9,7 +9,7 @@ pub use change::{NewUser, UserChange};
 pub use contact::{Contact, ContactKind, NewContact};
 pub(crate) use ops::{
     read_user, stage_change, stage_contact, stage_contact_verified, stage_create, stage_generation,
-    stage_remove_contact, stage_status,
+    stage_remove_contact, stage_status, stage_touch,
 };
 pub(crate) use record::{
     AttributesRecord, ContactRecord, Section, TABLES, USER, USER_BY_CREATION, USER_BY_LOGIN, USER_BY_STATUS,

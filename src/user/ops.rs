@@ -225,7 +225,7 @@ pub(crate) fn stage_contact_verified(
     let old = read_contact(store, user, id)?;
     let new = ContactRecord { verified: Some(now), ..old.record.clone() };
     batch.replace(&old, &new)?;
-    touch(store, batch, user, now)?;
+    stage_touch(store, batch, user, now)?;
     Ok(new)
 }
 
@@ -239,11 +239,12 @@ pub(crate) fn stage_remove_contact(
 ) -> Result<ContactRecord> {
     let old = read_contact(store, user, id)?;
     batch.remove(&old);
-    touch(store, batch, user, now)?;
+    stage_touch(store, batch, user, now)?;
     Ok(old.record)
 }
 
-fn touch(store: &dyn Store, batch: &mut Batch, user: UserId, now: Timestamp) -> Result<()> {
+/// Stages that something of the user changed.
+pub(crate) fn stage_touch(store: &dyn Store, batch: &mut Batch, user: UserId, now: Timestamp) -> Result<()> {
     let old = read_user(store, user)?;
     let new = UserRecord { updated: now, ..old.record.clone() };
     batch.replace(&old, &new)

@@ -198,7 +198,7 @@ fn a_change_while_the_password_is_verified_wins() {
             gate.users().set_status(id, Status::locked("just now")).unwrap();
         }),
         ("unknown login name", |gate, id| gate.users().delete(id).unwrap()),
-        ("the password changed while it was verified", |gate, id| {
+        ("the account changed while it was verified", |gate, id| {
             gate.users().set_password(id, OTHER).unwrap();
         }),
     ];

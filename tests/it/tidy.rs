@@ -23,6 +23,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("history", 4),
     ("credential", 4),
     ("challenge", 4),
+    ("factor", 4),
     ("audit", 4),
     ("assignment", 4),
     ("catalog", 4),

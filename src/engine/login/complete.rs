@@ -5,17 +5,18 @@ use super::{Challenge, Login, LoginStep};
 use crate::assurance::{Assurance, Method, Methods};
 use crate::audit::{Actor, AuditKind, Subject};
 use crate::challenge::{self, ChallengeRecord, Step};
-use crate::credential::CredentialRecord;
-use crate::crypto::{OneTimeToken, Purpose, Token};
+use crate::credential::{self, CredentialRecord};
+use crate::crypto::{OneTimeToken, Purpose, RecoveryCode, Token};
+use crate::engine::bookkeeping::Leftover;
 use crate::engine::view::ViewTime;
 use crate::engine::write::{Entry, Plan};
 use crate::engine::{Engine, duty};
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::{RoleId, UserId};
+use crate::id::{FactorId, RoleId, UserId};
 use crate::role;
 use crate::session::{Client, SessionRecord};
-use crate::store::{self, Stored};
-use crate::user::UserRecord;
+use crate::store::{self, Batch, Stored};
+use crate::user::{self, UserRecord};
 use std::time::Duration;
 
 /// How long a login may be under way. A code that was sent lives no longer (OWASP ASVS 5.0 6.5.5).
@@ -24,23 +25,47 @@ const CHALLENGE_LIFE: Duration = Duration::from_secs(600);
 /// What somebody has proved in one login, and from which state of the account.
 pub(in crate::engine) struct Proved<'p> {
     pub(in crate::engine) user: UserId,
-    /// The generation of the account when the login began, where that was a step before.
-    pub(in crate::engine) generation: Option<u32>,
     /// The revision of the password that was verified, where one was.
     pub(in crate::engine) revision: Option<u32>,
     pub(in crate::engine) methods: Methods,
     /// The password that was verified in this step, and its hash.
     pub(in crate::engine) verified: Option<(&'p str, String)>,
     pub(in crate::engine) roles: Option<Vec<RoleId>>,
-    /// The challenge that was answered, which is spent by the next step.
-    pub(in crate::engine) answered: Option<Stored<ChallengeRecord>>,
+    /// The challenge that is answered, and what with. It is spent by the right answer.
+    pub(in crate::engine) answered: Option<(Stored<ChallengeRecord>, Entered<'p>)>,
+}
+
+/// What a challenge is answered with.
+#[derive(Clone, Copy)]
+pub(in crate::engine) enum Entered<'p> {
+    /// A code that is still to be checked.
+    Totp(&'p str),
+    /// A code that is still to be checked.
+    RecoveryCode(&'p str),
+    /// The code that was sent to that factor, found right.
+    SentCode(FactorId),
+    /// The hash of a password that keeps the rules.
+    NewPassword(&'p str),
+}
+
+/// What a step comes to while it is planned.
+#[derive(Default)]
+struct Progress {
+    methods: Methods,
+    /// The generation of the user.
+    generation: u32,
+    /// The revision of the password that was proved.
+    revision: Option<u32>,
+    /// What takes the place of a recovery code that was used.
+    successor: Option<RecoveryCode>,
+    changed_password: bool,
 }
 
 /// What is still asked for.
 enum Need {
     Nothing,
-    /// One of these; none where the user has to enrol one first.
-    Factor(Vec<Method>),
+    /// One of these, to come to that level; none where the user has to enrol one first.
+    Factor(Vec<Method>, Assurance),
     NewPassword,
 }
 
@@ -61,8 +86,19 @@ impl Engine {
             None => None,
         };
         let upgraded = upgraded.as_ref().map(|(old, new)| (*old, new.as_str()));
-        match self.write(Actor::User(id), |plan| self.plan_step(plan, proved, upgraded, client, goes_on)) {
+        let planned = self.write(Actor::User(id), |plan| {
+            let step = self.plan_step(plan, proved, upgraded, client, goes_on)?;
+            if step.is_err() {
+                plan.batch = Batch::new();
+            }
+            Ok(step)
+        });
+        match planned {
             Ok((Ok(step), _)) => Ok(step),
+            Ok((Err(Refusal::Answer(what)), _)) => match &proved.answered {
+                Some((challenge, _)) => self.refuse_answer(challenge, what),
+                None => self.refuse(Some(id), &Refusal::Changed),
+            },
             Ok((Err(refusal), _)) => self.refuse(Some(id), &refusal),
             // What was proved was right, so that the reason can be told; the log has it, too.
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::SeparationOfDuty) => {
@@ -86,9 +122,6 @@ impl Engine {
         let Some(account) = store::read::<UserRecord>(plan.store, &proved.user)? else {
             return Ok(Err(Refusal::UnknownName));
         };
-        if proved.generation.is_some_and(|generation| generation != account.record.generation) {
-            return Ok(Err(Refusal::Changed));
-        }
         let credential = store::read::<CredentialRecord>(plan.store, &proved.user)?;
         if let Some(revision) = proved.revision
             && credential.as_ref().is_none_or(|credential| credential.record.revision != revision)
@@ -114,25 +147,87 @@ impl Engine {
                 _ => plan.batch.expect_unchanged(credential),
             }
         }
-        if let Some(answered) = &proved.answered {
-            plan.batch.remove(answered);
+        let mut progress = Progress {
+            methods: proved.methods,
+            generation: account.record.generation,
+            revision: proved.revision,
+            ..Progress::default()
+        };
+        if let Some((challenge, entered)) = &proved.answered
+            && let Err(refusal) = self.plan_answer(plan, challenge, *entered, &mut progress)?
+        {
+            return Ok(Err(refusal));
         }
-        match self.need(plan, proved, credential.as_ref())? {
-            Need::Nothing => self.plan_session(plan, &account.record, proved, client).map(Ok),
-            need => self.plan_challenge(plan, &account.record, proved, need, goes_on).map(Ok),
+        match self.need(plan, proved, &progress)? {
+            Need::Nothing => self.plan_session(plan, proved, progress, client).map(Ok),
+            need => self.plan_challenge(plan, proved, progress, need, goes_on).map(Ok),
         }
     }
 
-    /// What is still asked for before there may be a session.
-    fn need(
+    /// Spends the challenge with what was entered, if that is right.
+    fn plan_answer(
         &self,
         plan: &mut Plan<'_>,
-        proved: &Proved<'_>,
-        _credential: Option<&Stored<CredentialRecord>>,
-    ) -> Result<Need> {
+        challenge: &Stored<ChallengeRecord>,
+        entered: Entered<'_>,
+        progress: &mut Progress,
+    ) -> Result<Result<(), Refusal>> {
+        let user = challenge.record.user;
+        // Read anew: somebody may have answered wrong meanwhile, or right.
+        let Some(live) = store::read::<ChallengeRecord>(plan.store, &challenge.record.id)? else {
+            return Ok(Err(Refusal::Changed));
+        };
+        if live.record.generation != progress.generation || live.record.expires <= plan.now {
+            return Ok(Err(Refusal::Changed));
+        }
+        let method = match entered {
+            Entered::Totp(code) => {
+                let right = self.stage_totp_use(plan, user, code, live.record.enrolling)?;
+                right.then_some(Method::Totp)
+            }
+            Entered::RecoveryCode(code) => {
+                progress.successor = self.stage_recovery_use(plan, user, code)?;
+                progress.successor.as_ref().map(|_| Method::RecoveryCode)
+            }
+            // The one that was sent last, and not one before it.
+            Entered::SentCode(_) if live.record.code != challenge.record.code => None,
+            Entered::SentCode(factor) => self.sent_code_use(plan, user, factor)?,
+            Entered::NewPassword(phc) => {
+                self.plan_new_password(plan, user, phc, progress)?;
+                plan.batch.remove(&live);
+                return Ok(Ok(()));
+            }
+        };
+        let Some(method) = method else { return Ok(Err(Refusal::Answer(entered.name()))) };
+        progress.methods = progress.methods.with(method);
+        plan.batch.remove(&live);
+        Ok(Ok(()))
+    }
+
+    /// Another password: every session and every other login under way ends.
+    fn plan_new_password(
+        &self,
+        plan: &mut Plan<'_>,
+        user: UserId,
+        phc: &str,
+        progress: &mut Progress,
+    ) -> Result<()> {
+        credential::stage_password(plan.store, &mut plan.batch, user, phc, plan.now)?;
+        progress.generation = user::stage_generation(plan.store, &mut plan.batch, user)?.generation;
+        progress.changed_password = true;
+        plan.leave(Leftover::Sessions(user))?;
+        plan.record(AuditKind::PasswordChange, Entry::of(Subject::User(user)).detail("at a login"))
+    }
+
+    /// What is still asked for before there may be a session.
+    fn need(&self, plan: &mut Plan<'_>, proved: &Proved<'_>, progress: &Progress) -> Result<Need> {
         let demanded = self.demanded(plan, proved)?;
-        if proved.methods.assurance() < demanded {
-            return Ok(Need::Factor(Vec::new()));
+        let mut steps = self.second_steps(plan, proved.user)?;
+        let enrolled = !steps.is_empty();
+        if progress.methods.assurance() < demanded || (enrolled && !progress.methods.has_second_step()) {
+            // What would not get there is not offered.
+            steps.retain(|step| progress.methods.with(*step).assurance() >= demanded);
+            return Ok(Need::Factor(steps, demanded));
         }
         Ok(Need::Nothing)
     }
@@ -149,35 +244,39 @@ impl Engine {
     fn plan_challenge(
         &self,
         plan: &mut Plan<'_>,
-        account: &UserRecord,
         proved: &Proved<'_>,
+        progress: Progress,
         need: Need,
         goes_on: bool,
     ) -> Result<LoginStep> {
         let (token, id, digest) = OneTimeToken::mint(&*self.entropy, Purpose::Challenge)?;
-        let (step, methods) = match need {
-            Need::NewPassword => (Step::NewPassword, Vec::new()),
-            Need::Factor(methods) => (Step::Factor, methods),
-            Need::Nothing => (Step::Factor, Vec::new()),
+        let (step, steps, demanded) = match need {
+            Need::Factor(steps, demanded) => (Step::Factor, steps, demanded),
+            Need::NewPassword | Need::Nothing => (Step::NewPassword, Vec::new(), Assurance::One),
         };
         // The steps of one login share its end, so that answering does not lengthen it.
         let expires = proved
             .answered
             .as_ref()
-            .map_or_else(|| plan.now.saturating_add(CHALLENGE_LIFE), |answered| answered.record.expires);
-        let challenge = Challenge { token, user: account.id, proved: proved.methods, methods, expires };
+            .map_or_else(|| plan.now.saturating_add(CHALLENGE_LIFE), |(answered, _)| answered.record.expires);
+        let (user, methods) = (proved.user, progress.methods);
         if goes_on {
             let record = ChallengeRecord {
                 id,
                 digest: digest.0,
-                user: account.id,
-                generation: account.generation,
-                revision: proved.revision,
-                methods: proved.methods,
+                user,
+                generation: progress.generation,
+                revision: progress.revision,
+                methods,
                 step,
+                demanded,
                 roles: proved.roles.clone(),
                 created: plan.now,
                 expires,
+                failures: proved.answered.as_ref().map_or(0, |(answered, _)| answered.record.failures),
+                sent: 0,
+                code: None,
+                enrolling: None,
             };
             challenge::stage_challenge(plan.store, &mut plan.batch, &record)?;
         }
@@ -185,8 +284,10 @@ impl Engine {
             Step::Factor => "a second factor",
             Step::NewPassword => "a new password",
         };
-        let detail = format!("{} was right; {asked} is asked for", proved.methods);
-        plan.record(AuditKind::LoginStep, Entry::of(Subject::User(account.id)).detail(detail))?;
+        let detail = format!("{methods} was right; {asked} is asked for");
+        plan.record(AuditKind::LoginStep, Entry::of(Subject::User(user)).detail(detail))?;
+        let challenge =
+            Challenge { token, user, proved: methods, steps, expires, successor: progress.successor };
         Ok(match step {
             Step::Factor => LoginStep::NeedsFactor(challenge),
             Step::NewPassword => LoginStep::MustChangePassword(challenge),
@@ -196,11 +297,11 @@ impl Engine {
     fn plan_session(
         &self,
         plan: &mut Plan<'_>,
-        account: &UserRecord,
         proved: &Proved<'_>,
+        progress: Progress,
         client: &Client,
     ) -> Result<LoginStep> {
-        let user = account.id;
+        let user = proved.user;
         let roles = duty::for_new_session(plan, user, proved.roles.as_deref())?;
         let device = self.stage_device(plan, user, client)?;
         let (token, id, digest) = Token::mint(&*self.entropy)?;
@@ -208,7 +309,7 @@ impl Engine {
             id,
             user,
             digest: digest.0,
-            generation: account.generation,
+            generation: progress.generation,
             created: plan.now,
             seen: plan.now,
             idle_secs: self.limits.idle_secs,
@@ -217,14 +318,30 @@ impl Engine {
             ip: client.ip,
             user_agent: client.user_agent.clone(),
             roles,
-            methods: proved.methods,
+            methods: progress.methods,
             authenticated: plan.now,
             device_id: device.id,
         };
         plan.batch.insert(&record)?;
         let entry = Entry::of(Subject::User(user)).and(Subject::Session(id)).detail(detail_of(&record));
         plan.record(AuditKind::LoginSuccess, entry)?;
-        Ok(LoginStep::Done(Login { token, device_token: device.token, session: record.into() }))
+        Ok(LoginStep::Done(Login {
+            token,
+            device_token: device.token,
+            session: record.into(),
+            successor: progress.successor,
+        }))
+    }
+}
+
+impl Entered<'_> {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Totp(_) => Method::Totp.name(),
+            Self::RecoveryCode(_) => Method::RecoveryCode.name(),
+            Self::SentCode(_) => "sent code",
+            Self::NewPassword(_) => "new password",
+        }
     }
 }
 

@@ -4,7 +4,7 @@ mod answer;
 mod complete;
 mod refusal;
 
-pub use answer::Answer;
+pub use answer::{Answer, CodeToSend};
 pub(super) use complete::Proved;
 pub(super) use refusal::{Refusal, status_detail};
 
@@ -12,7 +12,7 @@ use super::{Engine, Portcullis};
 use crate::assurance::{Method, Methods};
 use crate::clock::Timestamp;
 use crate::credential::CredentialRecord;
-use crate::crypto::{DeviceToken, MAX_PASSWORD_BYTES, OneTimeToken, Token};
+use crate::crypto::{DeviceToken, MAX_PASSWORD_BYTES, OneTimeToken, RecoveryCode, Token};
 use crate::error::{Denial, Error, Result};
 use crate::id::{RoleId, UserId};
 use crate::secret::SecretText;
@@ -49,6 +49,7 @@ pub struct Login {
     token: Token,
     device_token: Option<DeviceToken>,
     session: Session,
+    successor: Option<RecoveryCode>,
 }
 
 impl Login {
@@ -75,6 +76,12 @@ impl Login {
     #[must_use]
     pub fn user(&self) -> UserId {
         self.session.user
+    }
+
+    /// Where a recovery code was used: the one that takes its place, to be shown to the user.
+    #[must_use]
+    pub fn new_recovery_code(&self) -> Option<&RecoveryCode> {
+        self.successor.as_ref()
     }
 }
 
@@ -114,8 +121,9 @@ pub struct Challenge {
     pub(super) token: OneTimeToken,
     pub(super) user: UserId,
     pub(super) proved: Methods,
-    pub(super) methods: Vec<Method>,
+    pub(super) steps: Vec<Method>,
     pub(super) expires: Timestamp,
+    pub(super) successor: Option<RecoveryCode>,
 }
 
 impl Challenge {
@@ -140,7 +148,13 @@ impl Challenge {
     /// there is none here, the user has none that would do, and must enrol one first.
     #[must_use]
     pub fn methods(&self) -> &[Method] {
-        &self.methods
+        &self.steps
+    }
+
+    /// Where a recovery code was used: the one that takes its place, to be shown to the user.
+    #[must_use]
+    pub fn new_recovery_code(&self) -> Option<&RecoveryCode> {
+        self.successor.as_ref()
     }
 
     /// When it is too late to answer: ten minutes after the login began.
@@ -224,7 +238,6 @@ impl Portcullis {
         }
         let proved = Proved {
             user: id,
-            generation: None,
             revision: Some(credential.record.revision),
             methods: Methods::of(Method::Password),
             verified: Some((password, credential.record.phc)),

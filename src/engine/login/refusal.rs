@@ -3,7 +3,7 @@
 use super::LoginStep;
 use crate::audit::{Actor, AuditKind, Outcome, Subject};
 use crate::engine::Engine;
-use crate::engine::write::Entry;
+use crate::engine::write::{Entry, Plan};
 use crate::error::{Denial, Result};
 use crate::id::UserId;
 use crate::user::UserRecord;
@@ -15,6 +15,8 @@ pub(in crate::engine) enum Refusal {
     WrongPassword,
     NotActive(String),
     Changed,
+    /// A wrong answer to a challenge, of that sort.
+    Answer(&'static str),
     /// The rule of that number.
     Context(usize),
 }
@@ -28,6 +30,7 @@ impl Refusal {
             Self::WrongPassword => "wrong password".to_owned(),
             Self::NotActive(status) => status.clone(),
             Self::Changed => "the account changed while it was verified".to_owned(),
+            Self::Answer(what) => format!("wrong answer: {what}"),
             Self::Context(number) => format!("refused by context rule {number}"),
         }
     }
@@ -48,10 +51,17 @@ impl Engine {
     }
 
     pub(super) fn record_refusal(&self, user: Option<UserId>, detail: &str) -> Result<()> {
-        self.write(Actor::Anonymous, |plan| {
-            let entry = Entry { subject: user.map(Subject::User), object: None, detail: detail.to_owned() };
-            plan.record_outcome(AuditKind::LoginFailure, Outcome::Denied, Actor::Anonymous, entry)
-        })?;
+        self.write(Actor::Anonymous, |plan| self.stage_refusal(plan, user, detail))?;
         Ok(())
+    }
+
+    pub(super) fn stage_refusal(
+        &self,
+        plan: &mut Plan<'_>,
+        user: Option<UserId>,
+        detail: &str,
+    ) -> Result<()> {
+        let entry = Entry { subject: user.map(Subject::User), object: None, detail: detail.to_owned() };
+        plan.record_outcome(AuditKind::LoginFailure, Outcome::Denied, Actor::Anonymous, entry)
     }
 }

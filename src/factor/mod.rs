@@ -1,0 +1,84 @@
+//! Second factors: what a user has beside a password.
+
+mod record;
+mod settings;
+
+pub(crate) use record::{FACTOR, FactorRecord, Secret, TABLES};
+
+pub use settings::TotpSettings;
+
+use crate::assurance::Method;
+use crate::clock::Timestamp;
+use crate::error::{Error, Result};
+use crate::id::{ContactId, FactorId, Key, UserId};
+use crate::store::{self, Scan, Store, Stored};
+
+/// Most second factors of one user.
+pub(crate) const MAX_FACTORS: usize = 16;
+/// Recovery codes that are issued at a time.
+pub(crate) const RECOVERY_CODES: usize = 10;
+
+/// A second factor of a user, without its secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Factor {
+    /// Whose it is.
+    pub user: UserId,
+    /// Names it among the user's factors.
+    pub id: FactorId,
+    /// How it is used.
+    pub method: Method,
+    /// What the user calls it; may be empty.
+    pub label: String,
+    /// Where codes are sent to, if they are.
+    pub contact: Option<ContactId>,
+    /// How many codes are left, of recovery codes.
+    pub codes_left: Option<usize>,
+    /// When its enrolment began.
+    pub created: Timestamp,
+    /// When the user proved to have it; until then it counts for nothing.
+    pub confirmed: Option<Timestamp>,
+    /// When it was used last.
+    pub last_used: Option<Timestamp>,
+}
+
+impl From<FactorRecord> for Factor {
+    fn from(record: FactorRecord) -> Self {
+        let method = record.method();
+        let FactorRecord { user, id, label, secret, created, confirmed, used } = record;
+        let (contact, codes_left) = match secret {
+            Secret::Totp { .. } => (None, None),
+            Secret::Recovery { digests } => (None, Some(digests.len())),
+            Secret::Contact { contact, .. } => (Some(contact), None),
+        };
+        Self { user, id, method, label, contact, codes_left, created, confirmed, last_used: used }
+    }
+}
+
+/// The user's factors, confirmed or not.
+pub(crate) fn of_user(store: &dyn Store, user: UserId) -> Result<Vec<Stored<FactorRecord>>> {
+    let prefix = user.bytes();
+    // One more than there can be, so that a row too many would be seen.
+    let scan = Scan { prefix: &prefix, limit: MAX_FACTORS + 1, ..Scan::default() };
+    Ok(store::page::<FactorRecord>(store, &scan)?.0)
+}
+
+/// One factor of the user.
+pub(crate) fn read_factor(store: &dyn Store, user: UserId, id: FactorId) -> Result<Stored<FactorRecord>> {
+    store::read(store, &(user, id))?.ok_or_else(|| Error::not_found("factor", id))
+}
+
+/// The methods by which the user can make a second step. Recovery codes stand in for another factor: alone they are none.
+pub(crate) fn methods_of(factors: &[Stored<FactorRecord>]) -> Vec<Method> {
+    let mut methods: Vec<Method> = factors
+        .iter()
+        .filter(|factor| factor.record.confirmed.is_some())
+        .map(|factor| factor.record.method())
+        .collect();
+    methods.sort_unstable();
+    methods.dedup();
+    if methods == [Method::RecoveryCode] {
+        methods.clear();
+    }
+    methods
+}
