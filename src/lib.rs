@@ -49,10 +49,11 @@ pub use delegation::{Ability, Delegation, RoleRange};
 pub use device::Device;
 pub use engine::{
     Access, Answer, AppliedRule, Audit, AuditHead, Builder, Challenge, CheckContext, CodeToSend, ContextRule,
-    Credentials, Cursor, Decision, Delegations, Devices, Explanation, Factors, Finding, FlagExplanation,
-    FlagStep, Flags, Impact, Link, Login, LoginStep, Maintenance, ObjectOperation, Page, PageRequest,
-    Permissions, Portcullis, Principal, Review, Roles, Scopes, SeparationOfDuty, Sessions, Standing,
-    Statistics, TotpEnrolment, UnusedRole, Users, Verification, WhatIf,
+    Credentials, Cursor, Decision, Delegations, Devices, Event, EventKind, Explanation, Factors, Finding,
+    FlagExplanation, FlagStep, Flags, Impact, Link, Login, LoginStep, Maintenance, Notification,
+    ObjectOperation, Page, PageRequest, Permissions, Portcullis, Principal, Review, Roles, Scopes,
+    SeparationOfDuty, Sessions, Standing, Statistics, Subscription, TotpEnrolment, UnusedRole, Users,
+    Verification, WhatIf,
 };
 pub use error::{Denial, Error, ErrorKind, Result};
 pub use factor::{Factor, TotpSettings};

@@ -1,6 +1,7 @@
 //! Settings, each with a safe default (`portcullis::_docs::defaults` has the reasons).
 
 use super::context::{ContextRule, Rules};
+use super::events::{Event, Hooks};
 use super::{Engine, Parts, Portcullis};
 use crate::catalog::{self, DeclaredPermission};
 use crate::clock::{Clock, SystemClock};
@@ -45,6 +46,7 @@ pub struct Builder {
     totp: TotpSettings,
     limits: SessionLimits,
     history: HistoryPolicy,
+    hooks: Hooks,
     hashes: usize,
     queue: usize,
     patience: Duration,
@@ -70,6 +72,7 @@ impl Builder {
             totp: TotpSettings::default(),
             limits: SessionLimits::default(),
             history: HistoryPolicy::new(),
+            hooks: Hooks::default(),
             hashes: std::thread::available_parallelism().map_or(1, usize::from),
             queue: 256,
             patience: Duration::from_secs(10),
@@ -193,6 +196,31 @@ impl Builder {
         self
     }
 
+    /// A function to call for every [event](Event); each call adds one.
+    ///
+    /// It runs on the thread whose call caused the event, after the change is committed, under no lock; that call waits for
+    /// it. A panic in it is caught and [counted](Portcullis::event_panics), and changes nothing. Events that it causes
+    /// itself reach [subscribers](Portcullis::subscribe) only. For anything slow, such as sending a mail, subscribe instead.
+    ///
+    /// ```
+    /// # fn main() -> portcullis::Result<()> {
+    /// use portcullis::{EventKind, NewUser, Portcullis};
+    /// let gate = Portcullis::builder()
+    ///     .on_event(|event| {
+    ///         if event.kind == EventKind::NewDevice {
+    ///             println!("{:?} logged in from {}", event.user, event.client.device_name());
+    ///         }
+    ///     })
+    ///     .in_memory()?;
+    /// # drop(gate);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn on_event(mut self, hook: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        self.hooks.add(hook);
+        self
+    }
+
     /// Password hashes that protect nothing and take microseconds, so that tests need not wait.
     #[cfg(feature = "testing")]
     pub fn danger_fast_password_hashes(mut self) -> Self {
@@ -288,6 +316,7 @@ impl Builder {
             totp: self.totp,
             limits: self.limits,
             history: self.history,
+            hooks: self.hooks,
             rules: self.rules,
         };
         let engine = Engine::start(store, parts)?;

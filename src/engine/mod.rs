@@ -13,6 +13,7 @@ mod declare;
 mod delegations;
 mod devices;
 mod duty;
+mod events;
 mod factors;
 mod flags;
 mod guard;
@@ -44,6 +45,7 @@ pub use builder::Builder;
 pub use context::{CheckContext, ContextRule};
 pub use delegations::Delegations;
 pub use devices::Devices;
+pub use events::{Event, EventKind, Notification, Subscription};
 #[cfg(feature = "testing")]
 pub(crate) use factors::code_of as totp_code;
 pub use factors::{Factors, TotpEnrolment};
@@ -239,6 +241,7 @@ impl Portcullis {
         self.refuse_delegated("close")?;
         // Best effort: an idle deadline that is not written back comes early after the next open, never late.
         let _ = self.engine.write_seen(usize::MAX);
+        self.engine.events.close();
         self.engine.store.close()
     }
 
@@ -320,6 +323,7 @@ pub(crate) struct Engine {
     user_ids: ids::UserIds,
     limits: SessionLimits,
     history: HistoryPolicy,
+    events: events::Bus,
     rules: Rules,
     timeline: Timeline,
     /// The turn of writers that meet too often: see `write`.
@@ -336,6 +340,7 @@ struct Parts {
     totp: TotpSettings,
     limits: SessionLimits,
     history: HistoryPolicy,
+    hooks: events::Hooks,
     rules: Rules,
 }
 
@@ -344,7 +349,7 @@ const OPEN_SWEEP: usize = 4096;
 
 impl Engine {
     fn start(store: Box<dyn Store>, parts: Parts) -> Result<Self> {
-        let Parts { clock, trust_clock, entropy, hasher, keys, totp, limits, history, rules } = parts;
+        let Parts { clock, trust_clock, entropy, hasher, keys, totp, limits, history, hooks, rules } = parts;
         let view = Arc::new(View::new()?);
         load(&*store, &view)?;
         store.watch(Arc::clone(&view) as Arc<dyn Sink>);
@@ -363,6 +368,7 @@ impl Engine {
             user_ids,
             limits,
             history,
+            events: events::Bus::new(hooks),
             rules,
             timeline,
             turns,

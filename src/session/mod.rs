@@ -96,6 +96,11 @@ impl Client {
         self
     }
 
+    /// The same without the device token.
+    pub(crate) fn without_token(&self) -> Self {
+        Self { known_as: KnownAs::default(), ..self.clone() }
+    }
+
     pub(crate) fn device_proof(&self) -> Option<DeviceProof> {
         self.known_as.0
     }

@@ -24,6 +24,7 @@ mod delegation_model;
 mod devices;
 mod directory;
 mod escalation;
+mod events;
 mod flags;
 mod flags_model;
 mod flags_races;

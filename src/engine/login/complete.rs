@@ -8,6 +8,7 @@ use crate::challenge::{self, ChallengeRecord, Step};
 use crate::credential::{self, CredentialRecord};
 use crate::crypto::{OneTimeToken, Purpose, RecoveryCode, Token};
 use crate::engine::bookkeeping::Leftover;
+use crate::engine::events::{Event, EventKind};
 use crate::engine::view::ViewTime;
 use crate::engine::write::{Entry, Plan};
 use crate::engine::{Engine, duty};
@@ -216,6 +217,7 @@ impl Engine {
         progress.generation = user::stage_generation(plan.store, &mut plan.batch, user)?.generation;
         progress.changed_password = true;
         plan.leave(Leftover::Sessions(user))?;
+        plan.notify(Event::of(user, EventKind::PasswordChanged));
         plan.record(AuditKind::PasswordChange, Entry::of(Subject::User(user)).detail("at a login"))
     }
 
