@@ -50,7 +50,7 @@ pub use device::Device;
 pub use engine::{
     Access, Answer, AppliedRule, Audit, AuditHead, Builder, Challenge, CheckContext, CodeToSend, ContextRule,
     Credentials, Cursor, Decision, Delegations, Devices, Event, EventKind, Explanation, Factors, Finding,
-    FlagExplanation, FlagStep, Flags, Impact, Link, Login, LoginStep, Maintenance, Notification,
+    FlagExplanation, FlagStep, Flags, History, Impact, Link, Login, LoginStep, Maintenance, Notification,
     ObjectOperation, Page, PageRequest, Permissions, Portcullis, Principal, Review, Roles, Scopes,
     SeparationOfDuty, Sessions, Standing, Statistics, Subscription, TotpEnrolment, UnusedRole, Users,
     Verification, WhatIf,
@@ -59,7 +59,7 @@ pub use error::{Denial, Error, ErrorKind, Result};
 pub use factor::{Factor, TotpSettings};
 pub use flag::{FlagChange, FlagInfo, FlagRule, FlagState, FlagTarget, NewFlag};
 pub use grant::{Effect, Grant};
-pub use history::HistoryPolicy;
+pub use history::{HistoryPolicy, KnownNetwork, LoginOutcome, PastLogin};
 pub use id::{
     ContactId, DelegationId, DeviceId, FactorId, Flag, RoleId, ScopeId, SeparationId, SessionId, Stamp,
     UserId,

@@ -5,10 +5,9 @@ use super::warrant;
 use super::write::{Entry, Plan};
 use super::{Engine, Portcullis};
 use crate::audit::{AuditKind, Subject};
-use crate::clock::Timestamp;
 use crate::crypto::DeviceToken;
 use crate::device::{self, DEVICE, Device, DeviceRecord};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::id::{DeviceId, Key, UserId};
 use crate::network::Network;
 use crate::session::{Client, SESSION_BY_USER, SessionRecord};
@@ -62,18 +61,25 @@ impl Devices<'_> {
     pub fn get(&self, user: UserId, id: DeviceId) -> Result<Device> {
         let engine = self.gate.engine();
         user::read_user(&*engine.store, user)?;
-        device::read_device(&*engine.store, user, id).map(|found| found.record.into())
+        let found = device::read_device(&*engine.store, user, id)?.record;
+        let since = engine.history.forgotten_before(engine.now());
+        if found.seen < since {
+            return Err(Error::not_found("device", format_args!("{id} of {user}")));
+        }
+        Ok(found.into())
     }
 
-    /// The devices of a user, by number, also those that are about to be forgotten because of their age.
+    /// The devices of a user, by number.
     ///
     /// # Errors
     /// `NotFound`; `InvalidInput` for a wrong page; the storage kinds.
     pub fn of_user(&self, user: UserId, page: &PageRequest) -> Result<Page<Device>> {
-        let store = &*self.gate.engine().store;
-        user::read_user(store, user)?;
-        let (found, next) = store::page::<DeviceRecord>(store, &page.scan(DEVICE, &user.bytes())?)?;
-        Ok(Page::new(found.into_iter().map(|found| found.record.into()).collect(), DEVICE, next))
+        let engine = self.gate.engine();
+        user::read_user(&*engine.store, user)?;
+        let since = engine.history.forgotten_before(engine.now());
+        let (found, next) = store::page::<DeviceRecord>(&*engine.store, &page.scan(DEVICE, &user.bytes())?)?;
+        let page = Page::new(found, DEVICE, next);
+        Ok(page.filter_map(|found| (found.record.seen >= since).then(|| found.record.into())))
     }
 
     /// Gives a device another name: at most 128 bytes, perhaps empty.
@@ -209,13 +215,7 @@ pub(super) struct LoginDevice {
 impl Engine {
     /// The device that the client presents the token of, if the user has it and was seen on it not too long ago.
     pub(crate) fn known_device(&self, user: UserId, client: &Client) -> Result<Option<Stored<DeviceRecord>>> {
-        device::known(&*self.store, user, client.device_proof(), self.forgotten_before(self.now()))
-    }
-
-    /// What was last seen before this is as good as forgotten.
-    pub(super) fn forgotten_before(&self, now: Timestamp) -> Timestamp {
-        let keep = u64::try_from(self.history.keep.as_millis()).unwrap_or(u64::MAX);
-        Timestamp::from_millis(now.as_millis().saturating_sub(keep))
+        device::known(&*self.store, user, client.device_proof(), self.history.forgotten_before(self.now()))
     }
 
     /// The network of a client, where its address is known.

@@ -18,6 +18,7 @@ mod factors;
 mod flags;
 mod guard;
 mod hierarchy;
+mod history;
 mod ids;
 mod login;
 mod page;
@@ -50,6 +51,7 @@ pub use events::{Event, EventKind, Notification, Subscription};
 pub(crate) use factors::code_of as totp_code;
 pub use factors::{Factors, TotpEnrolment};
 pub use flags::{AppliedRule, FlagExplanation, FlagStep, Flags};
+pub use history::History;
 pub use login::{Answer, Challenge, CodeToSend, Credentials, Login, LoginStep};
 pub use page::{Cursor, Page, PageRequest};
 pub use permissions::Permissions;
@@ -100,6 +102,7 @@ const TABLES: &[&[Table]] = &[
     crate::flag::TABLES,
     crate::session::TABLES,
     crate::device::TABLES,
+    crate::history::TABLES,
     crate::challenge::TABLES,
     crate::factor::TABLES,
     crate::audit::TABLES,

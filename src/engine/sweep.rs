@@ -11,6 +11,7 @@ use crate::delegation::{DELEGATION_BY_ROLE, DelegationRecord};
 use crate::device::{DEVICE, DeviceRecord};
 use crate::error::{Error, Result};
 use crate::flag::{FLAG_RULE_BY_END, FLAG_RULE_BY_TARGET, FlagRuleRecord, FlagTarget};
+use crate::history::{LOGIN_HISTORY, LOGIN_NETWORK, LoginRecord, NetworkRecord};
 use crate::id::{Flag, Key, RoleId, ScopeId, UserId};
 use crate::permission::Permission;
 use crate::role::{self, DenyChunk, GrantChunk, ROLE_BY_NAME, ROLE_BY_PARENT, RoleRecord};
@@ -37,13 +38,15 @@ pub struct Maintenance {
     pub ended_grants: usize,
     /// Rows of deleted users, roles, scopes, permissions, flags and ended sessions that were removed.
     pub leftovers: usize,
+    /// Entries of login histories that were too old to be kept.
+    pub history: usize,
     /// Whether there is more to do: call again.
     pub more: bool,
 }
 
 impl Portcullis {
-    /// Does a bounded portion of housekeeping: removes expired sessions and rows of what was deleted, and writes
-    /// last-seen times back. Nothing depends on it for correctness. Call it from a timer, every minute or so: what a
+    /// Does a bounded portion of housekeeping: removes expired sessions, old entries of login histories and rows
+    /// of what was deleted, and writes last-seen times back. Nothing depends on it for correctness. Call it from a timer, every minute or so: what a
     /// crash can lose of last-seen times is what was seen since the last call, so that after a crash a session may
     /// go idle that much early, never late.
     ///
@@ -65,13 +68,15 @@ impl Portcullis {
         let leftovers = engine.sweep_leftovers(budget);
         let expired = engine.sweep_expired(budget);
         let ended = engine.sweep_ended(budget);
+        let history = engine.sweep_history(budget);
         let seen = engine.write_seen(budget);
         (done.leftovers, done.expired_sessions, done.seen_written) = (leftovers?, expired?, seen?);
-        done.ended_grants = ended?;
+        (done.ended_grants, done.history) = (ended?, history?);
         let markers = engine.slice::<LeftoverRecord>(LEFTOVER, &[], 1)?;
         done.more = !markers.is_empty()
             || done.expired_sessions >= budget
             || done.ended_grants >= budget
+            || done.history >= budget
             || done.seen_written >= budget;
         Ok(done)
     }
@@ -150,6 +155,15 @@ impl Engine {
         }
         for device in self.slice::<DeviceRecord>(DEVICE, &prefix, BATCH)? {
             batch.remove(&device);
+        }
+        for network in self.slice::<NetworkRecord>(LOGIN_NETWORK, &prefix, BATCH)? {
+            batch.remove(&network);
+        }
+        if batch.operations() > 0 {
+            return Ok(batch);
+        }
+        for login in self.slice::<LoginRecord>(LOGIN_HISTORY, &prefix, BATCH)? {
+            batch.remove(&login);
         }
         if batch.operations() > 0 {
             return Ok(batch);
@@ -380,7 +394,7 @@ impl Engine {
 
     /// A conflict here means that somebody else changed or removed one of the rows: the next portion reads again.
     /// Returns whether the batch was committed.
-    fn commit_or_skip(&self, batch: Batch) -> Result<bool> {
+    pub(super) fn commit_or_skip(&self, batch: Batch) -> Result<bool> {
         if batch.operations() == 0 {
             return Ok(true);
         }

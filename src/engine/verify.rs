@@ -13,6 +13,7 @@ use crate::device::DeviceRecord;
 use crate::error::Result;
 use crate::flag::{FlagRecord, FlagRuleRecord, FlagTarget};
 use crate::grant::Effect;
+use crate::history::{LoginRecord, NetworkRecord};
 use crate::id::{Flag, Key, ScopeId, UserId};
 use crate::permission::PermissionSet;
 use crate::role::{self, DenyChunk, GrantChunk, HierarchyRecord, RoleRecord};
@@ -93,6 +94,8 @@ impl Portcullis {
         engine.verify_table::<FlagRuleRecord>(&mut found)?;
         engine.verify_table::<SessionRecord>(&mut found)?;
         engine.verify_table::<DeviceRecord>(&mut found)?;
+        engine.verify_table::<LoginRecord>(&mut found)?;
+        engine.verify_table::<NetworkRecord>(&mut found)?;
         engine.verify_table::<SequenceRecord>(&mut found)?;
         engine.verify_table::<LeftoverRecord>(&mut found)?;
         engine.verify_table::<ProtectionRecord>(&mut found)?;
@@ -435,6 +438,8 @@ pub(crate) fn decode_as_every_record(bytes: &[u8]) -> usize {
         + taken::<FlagRuleRecord>(bytes)
         + taken::<SessionRecord>(bytes)
         + taken::<DeviceRecord>(bytes)
+        + taken::<LoginRecord>(bytes)
+        + taken::<NetworkRecord>(bytes)
         + taken::<SequenceRecord>(bytes)
         + taken::<LeftoverRecord>(bytes)
         + taken::<ProtectionRecord>(bytes)

@@ -406,6 +406,8 @@ fn every_change_writes_exactly_one_record_that_says_who_did_what_to_whom() {
         AuditKind::SeparationViolated,
         AuditKind::HierarchyLimited,
         AuditKind::DelegationRefused,
+        AuditKind::LoginAfterFailures,
+        AuditKind::LoginAfterIdle,
     ]);
     assert!(kinds.iter().eq(AuditKind::ALL), "{kinds:?}");
 }

@@ -13,6 +13,7 @@ use crate::engine::view::ViewTime;
 use crate::engine::write::{Entry, Plan};
 use crate::engine::{Engine, duty};
 use crate::error::{Error, ErrorKind, Result};
+use crate::history::LoginOutcome;
 use crate::id::{FactorId, RoleId, UserId};
 use crate::role;
 use crate::session::{Client, SessionRecord};
@@ -80,7 +81,7 @@ impl Engine {
     ) -> Result<LoginStep> {
         let id = proved.user;
         if let Some(refusal) = self.refused_in_context(id, client)? {
-            return self.refuse(Some(id), &refusal);
+            return self.refuse(Some(id), &refusal, proved.methods, client);
         }
         let upgraded = match &proved.verified {
             Some((password, phc)) => self.hasher.upgrade(password, phc)?.map(|new| (phc.as_str(), new)),
@@ -97,13 +98,14 @@ impl Engine {
         match planned {
             Ok((Ok(step), _)) => Ok(step),
             Ok((Err(Refusal::Answer(what)), _)) => match &proved.answered {
-                Some((challenge, _)) => self.refuse_answer(challenge, what),
-                None => self.refuse(Some(id), &Refusal::Changed),
+                Some((challenge, _)) => self.refuse_answer(challenge, what, client),
+                None => self.refuse(Some(id), &Refusal::Changed, proved.methods, client),
             },
-            Ok((Err(refusal), _)) => self.refuse(Some(id), &refusal),
+            Ok((Err(refusal), _)) => self.refuse(Some(id), &refusal, proved.methods, client),
             // What was proved was right, so that the reason can be told; the log has it, too.
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::SeparationOfDuty) => {
-                self.record_refusal(Some(id), &error.to_string())?;
+                let outcome = (LoginOutcome::NotAllowed, proved.methods);
+                self.record_refusal(Some(id), &error.to_string(), outcome, client)?;
                 self.report_violation(Actor::User(id), Subject::User(id), Err(error))
             }
             Err(error) => Err(error),
@@ -161,7 +163,11 @@ impl Engine {
         }
         match self.need(plan, proved, &progress)? {
             Need::Nothing => self.plan_session(plan, proved, progress, client).map(Ok),
-            need => self.plan_challenge(plan, proved, progress, need, goes_on).map(Ok),
+            need => {
+                let (outcome, methods) = (LoginOutcome::StepPassed, progress.methods);
+                self.stage_attempt(plan, proved.user, outcome, methods, client)?;
+                self.plan_challenge(plan, proved, progress, need, goes_on).map(Ok)
+            }
         }
     }
 
@@ -325,6 +331,7 @@ impl Engine {
             device_id: device.id,
         };
         plan.batch.insert(&record)?;
+        self.stage_success(plan, &record, client, &device)?;
         let entry = Entry::of(Subject::User(user)).and(Subject::Session(id)).detail(detail_of(&record));
         plan.record(AuditKind::LoginSuccess, entry)?;
         Ok(LoginStep::Done(Login {

@@ -230,11 +230,15 @@ impl Portcullis {
         let phc = credential.as_ref().map(|credential| credential.record.phc.as_str());
         let verified = engine.hasher.verify(password, phc)?;
 
-        let Some(user) = user else { return engine.refuse(None, &Refusal::UnknownName) };
+        let Some(user) = user else {
+            return engine.refuse(None, &Refusal::UnknownName, Methods::NONE, client);
+        };
         let id = user.record.id;
-        let Some(credential) = credential else { return engine.refuse(Some(id), &Refusal::NoPassword) };
+        let Some(credential) = credential else {
+            return engine.refuse(Some(id), &Refusal::NoPassword, Methods::NONE, client);
+        };
         if !verified {
-            return engine.refuse(Some(id), &Refusal::WrongPassword);
+            return engine.refuse(Some(id), &Refusal::WrongPassword, Methods::NONE, client);
         }
         let proved = Proved {
             user: id,
