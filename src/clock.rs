@@ -103,6 +103,15 @@ impl Clock for SystemClock {
     }
 }
 
+/// What a piece of work returns, and how long it took. For choosing settings only: decisions take their time from a
+/// [`Clock`].
+#[expect(clippy::disallowed_methods, reason = "a wall clock can not time what takes milliseconds")]
+pub(crate) fn stopwatch<T>(work: impl FnOnce() -> T) -> (T, Duration) {
+    let start = std::time::Instant::now();
+    let value = work();
+    (value, start.elapsed())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

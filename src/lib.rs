@@ -42,6 +42,11 @@ pub use assurance::{Assurance, Method, Methods};
 pub use audit::{Actor, AuditKind, AuditRecord, Outcome, Subject};
 pub use catalog::{DeclaredPermission, PermissionInfo};
 pub use clock::{Clock, SystemClock, Timestamp};
+#[cfg(feature = "strength")]
+pub use credential::PasswordStrength;
+pub use credential::{
+    BreachCheck, BreachError, BreachFile, BreachQuery, MustChange, PasswordPolicy, PasswordState,
+};
 pub use crypto::{
     DeviceToken, KeyId, Keyring, OneTimeToken, PasswordCost, RecoveryCode, Token, TotpAlgorithm,
 };
@@ -50,12 +55,12 @@ pub use device::Device;
 pub use engine::{
     Access, Answer, AppliedRule, Audit, AuditHead, Builder, Challenge, CheckContext, CodeToSend, ContextRule,
     Credentials, Cursor, Decision, Delegations, Devices, Event, EventKind, Explanation, Factors, Finding,
-    FlagExplanation, FlagStep, Flags, History, Impact, Link, Login, LoginStep, Maintenance, Notification,
-    ObjectOperation, Page, PageRequest, Permissions, Portcullis, Principal, Review, Roles, Scopes,
-    SeparationOfDuty, Sessions, Standing, Statistics, Subscription, TotpEnrolment, UnusedRole, Users,
+    FlagExplanation, FlagStep, Flags, History, Impact, KeyUse, Link, Login, LoginStep, Maintenance,
+    Notification, ObjectOperation, Page, PageRequest, Permissions, Portcullis, Principal, Review, Roles,
+    Scopes, SeparationOfDuty, Sessions, Standing, Statistics, Subscription, TotpEnrolment, UnusedRole, Users,
     Verification, WhatIf,
 };
-pub use error::{Denial, Error, ErrorKind, Result};
+pub use error::{Denial, Error, ErrorKind, PasswordProblem, Result};
 pub use factor::{Factor, TotpSettings};
 pub use flag::{FlagChange, FlagInfo, FlagRule, FlagState, FlagTarget, NewFlag};
 pub use grant::{Effect, Grant};
@@ -72,7 +77,8 @@ pub use secret::{Entropy, SystemEntropy};
 pub use separation::{Separation, SeparationKind};
 pub use session::{Client, Session, SessionLimits};
 pub use user::{
-    Attributes, Contact, ContactKind, NewContact, NewUser, Status, StatusKind, User, UserChange, Value,
+    Attributes, ConfusableNames, Contact, ContactKind, EmailLocalPart, NewContact, NewUser, Status,
+    StatusKind, User, UserChange, Value,
 };
 
 /// Design notes, compiled with the crate so that their links are checked.

@@ -2,9 +2,11 @@
 
 use super::context::{ContextRule, Rules};
 use super::events::{Event, Hooks};
+use super::passwords::PasswordRules;
 use super::{Engine, Parts, Portcullis};
 use crate::catalog::{self, DeclaredPermission};
 use crate::clock::{Clock, SystemClock};
+use crate::credential::{BreachCheck, PasswordPolicy};
 use crate::crypto::{Keyring, PasswordCost, PasswordHasher};
 use crate::error::{Error, Result};
 use crate::factor::TotpSettings;
@@ -12,6 +14,7 @@ use crate::history::HistoryPolicy;
 use crate::secret::{Entropy, SystemEntropy};
 use crate::session::SessionLimits;
 use crate::store::{Faults, MemoryStore, Store};
+use crate::user::{ConfusableNames, EmailLocalPart, NameRules};
 #[cfg(feature = "sled")]
 use std::path::Path;
 use std::sync::Arc;
@@ -44,6 +47,7 @@ pub struct Builder {
     cost: PasswordCost,
     keys: Keyring,
     totp: TotpSettings,
+    passwords: PasswordRules,
     limits: SessionLimits,
     history: HistoryPolicy,
     hooks: Hooks,
@@ -57,6 +61,7 @@ pub struct Builder {
     faults: Faults,
     declared: Vec<DeclaredPermission>,
     rules: Rules,
+    names: NameRules,
     #[cfg(feature = "testing")]
     pause: crate::crypto::Pause,
 }
@@ -70,6 +75,7 @@ impl Builder {
             cost: PasswordCost::default(),
             keys: Keyring::default(),
             totp: TotpSettings::default(),
+            passwords: PasswordRules::default(),
             limits: SessionLimits::default(),
             history: HistoryPolicy::new(),
             hooks: Hooks::default(),
@@ -81,6 +87,7 @@ impl Builder {
             faults: Faults::default(),
             declared: Vec::new(),
             rules: Rules::default(),
+            names: NameRules::default(),
             #[cfg(feature = "testing")]
             pause: crate::crypto::Pause::default(),
         }
@@ -111,6 +118,28 @@ impl Builder {
     /// What a new password hash costs; stored ones keep the cost they were made with.
     pub fn password_cost(mut self, cost: PasswordCost) -> Self {
         self.cost = cost;
+        self
+    }
+
+    /// Which new passwords are taken: see [`PasswordPolicy`].
+    pub fn password_policy(mut self, policy: PasswordPolicy) -> Self {
+        self.passwords.policy = policy;
+        self
+    }
+
+    /// Asks whether a new password was made public by a breach elsewhere, once for each that is set; nobody is asked by
+    /// default. Where the check fails, the password is refused with
+    /// [`PasswordProblem::NotChecked`](crate::PasswordProblem::NotChecked), and the audit log says so. See
+    /// [`BreachFile`](crate::BreachFile) for a check that needs no network.
+    pub fn breach_check(mut self, check: impl BreachCheck + 'static) -> Self {
+        self.passwords.breach = Some(Arc::new(check));
+        self
+    }
+
+    /// Takes a new password where the [breach check](Self::breach_check) fails; an audit record of
+    /// [`BreachCheckFailed`](crate::AuditKind::BreachCheckFailed) tells of each.
+    pub fn danger_accept_unchecked_passwords(mut self) -> Self {
+        self.passwords.accept_unchecked = true;
         self
     }
 
@@ -221,6 +250,31 @@ impl Builder {
         self
     }
 
+    /// What becomes of a login name that looks like another user's; refused by default.
+    ///
+    /// ```
+    /// # fn main() -> portcullis::Result<()> {
+    /// use portcullis::{ConfusableNames, NewUser, Portcullis};
+    /// let gate = Portcullis::in_memory()?;
+    /// gate.users().create(NewUser::new("ada"))?;
+    /// // The first letter is Cyrillic.
+    /// assert!(gate.users().create(NewUser::new("\u{430}da")).is_err_and(|e| e.is_conflict()));
+    /// let gate = Portcullis::builder().confusable_names(ConfusableNames::Warn).in_memory()?;
+    /// gate.users().create_many(["ada", "\u{430}da"].map(NewUser::new))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn confusable_names(mut self, policy: ConfusableNames) -> Self {
+        self.names.confusable = policy;
+        self
+    }
+
+    /// Whether the local part of e-mail addresses is compared by case; not by default.
+    pub fn email_local_part(mut self, policy: EmailLocalPart) -> Self {
+        self.names.local_part = policy;
+        self
+    }
+
     /// Password hashes that protect nothing and take microseconds, so that tests need not wait.
     #[cfg(feature = "testing")]
     pub fn danger_fast_password_hashes(mut self) -> Self {
@@ -304,6 +358,7 @@ impl Builder {
             self.queue,
             self.patience,
             Arc::clone(&self.entropy),
+            self.keys.clone(),
         )?;
         #[cfg(feature = "testing")]
         hasher.set_pause(self.pause);
@@ -314,6 +369,8 @@ impl Builder {
             hasher,
             keys: self.keys,
             totp: self.totp,
+            passwords: self.passwords,
+            names: self.names,
             limits: self.limits,
             history: self.history,
             hooks: self.hooks,

@@ -223,18 +223,24 @@ impl Engine {
         client.source().map(|address| Network::of(address, self.history.prefixes))
     }
 
-    /// Stages the device of a login that is complete: that the known one was seen, or a new one.
+    /// Stages the device of a login that is complete: that the known one was seen, or a new one. Without a token that is
+    /// known it is the one of the session that the new session takes the place of, where there is one.
     pub(super) fn stage_device(
         &self,
         plan: &mut Plan<'_>,
         user: UserId,
         client: &Client,
+        former: Option<DeviceId>,
     ) -> Result<LoginDevice> {
         if self.history.devices == 0 {
             return Ok(LoginDevice::default());
         }
         let network = self.network_of(client);
-        if let Some(known) = self.known_device(user, client)? {
+        let mut known = self.known_device(user, client)?;
+        if let (None, Some(former)) = (&known, former) {
+            known = store::read::<DeviceRecord>(plan.store, &(user, former))?;
+        }
+        if let Some(known) = known {
             device::stage_seen(&mut plan.batch, &known, network, plan.now)?;
             return Ok(LoginDevice { id: Some(known.record.id), token: None });
         }

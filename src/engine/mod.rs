@@ -11,6 +11,7 @@ mod builder;
 mod context;
 mod declare;
 mod delegations;
+mod demand;
 mod devices;
 mod duty;
 mod events;
@@ -19,9 +20,11 @@ mod flags;
 mod guard;
 mod hierarchy;
 mod history;
+mod identify;
 mod ids;
 mod login;
 mod page;
+mod passwords;
 mod permissions;
 #[cfg(feature = "testing")]
 mod populate;
@@ -54,6 +57,7 @@ pub use flags::{AppliedRule, FlagExplanation, FlagStep, Flags};
 pub use history::History;
 pub use login::{Answer, Challenge, CodeToSend, Credentials, Login, LoginStep};
 pub use page::{Cursor, Page, PageRequest};
+pub use passwords::KeyUse;
 pub use permissions::Permissions;
 pub use principal::{Decision, Principal};
 pub use review::{Explanation, Finding, Impact, Link, ObjectOperation, Review, Standing, UnusedRole, WhatIf};
@@ -80,7 +84,9 @@ use crate::id::UserId;
 use crate::secret::Entropy;
 use crate::session::SessionLimits;
 use crate::store::{Change, Scan, Sink, Store, Table};
+use crate::user::NameRules;
 use context::Rules;
+use passwords::PasswordRules;
 use std::fmt;
 #[cfg(feature = "sled")]
 use std::path::Path;
@@ -323,11 +329,13 @@ pub(crate) struct Engine {
     hasher: PasswordHasher,
     keys: Keyring,
     totp: TotpSettings,
+    passwords: PasswordRules,
     user_ids: ids::UserIds,
     limits: SessionLimits,
     history: HistoryPolicy,
     events: events::Bus,
     rules: Rules,
+    names: NameRules,
     timeline: Timeline,
     /// The turn of writers that meet too often: see `write`.
     turns: write::Turns,
@@ -341,6 +349,8 @@ struct Parts {
     hasher: PasswordHasher,
     keys: Keyring,
     totp: TotpSettings,
+    passwords: PasswordRules,
+    names: NameRules,
     limits: SessionLimits,
     history: HistoryPolicy,
     hooks: events::Hooks,
@@ -352,7 +362,20 @@ const OPEN_SWEEP: usize = 4096;
 
 impl Engine {
     fn start(store: Box<dyn Store>, parts: Parts) -> Result<Self> {
-        let Parts { clock, trust_clock, entropy, hasher, keys, totp, limits, history, hooks, rules } = parts;
+        let Parts {
+            clock,
+            trust_clock,
+            entropy,
+            hasher,
+            keys,
+            totp,
+            passwords,
+            names,
+            limits,
+            history,
+            hooks,
+            rules,
+        } = parts;
         let view = Arc::new(View::new()?);
         load(&*store, &view)?;
         store.watch(Arc::clone(&view) as Arc<dyn Sink>);
@@ -368,11 +391,13 @@ impl Engine {
             hasher,
             keys,
             totp,
+            passwords,
             user_ids,
             limits,
             history,
             events: events::Bus::new(hooks),
             rules,
+            names,
             timeline,
             turns,
         };

@@ -48,6 +48,7 @@ pub(crate) fn users(gate: &Portcullis, prefix: &str, count: usize, roles: &[Role
             id,
             &NewUser::new(format!("{prefix}{number}")),
             now,
+            engine.names,
         )?;
         if let Some(role) = roles.get(number % roles.len().max(1)) {
             let terms = Grant::new();

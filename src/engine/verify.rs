@@ -7,10 +7,12 @@ use crate::access::AccessRecord;
 use crate::assignment::AssignmentRecord;
 use crate::audit::{self, AUDIT};
 use crate::catalog::{PermissionRecord, RetiredRecord};
-use crate::credential::CredentialRecord;
+use crate::challenge::ChallengeRecord;
+use crate::credential::{CredentialRecord, FormerPasswordRecord};
 use crate::delegation::{DelegationRecord, DelegationsRecord};
 use crate::device::DeviceRecord;
 use crate::error::Result;
+use crate::factor::FactorRecord;
 use crate::flag::{FlagRecord, FlagRuleRecord, FlagTarget};
 use crate::grant::Effect;
 use crate::history::{LoginRecord, NetworkRecord};
@@ -76,6 +78,7 @@ impl Portcullis {
         engine.verify_table::<ContactRecord>(&mut found)?;
         engine.verify_table::<AttributesRecord>(&mut found)?;
         engine.verify_table::<CredentialRecord>(&mut found)?;
+        engine.verify_table::<FormerPasswordRecord>(&mut found)?;
         engine.verify_table::<PermissionRecord>(&mut found)?;
         engine.verify_table::<RetiredRecord>(&mut found)?;
         engine.verify_table::<RoleRecord>(&mut found)?;
@@ -93,6 +96,8 @@ impl Portcullis {
         engine.verify_table::<FlagRecord>(&mut found)?;
         engine.verify_table::<FlagRuleRecord>(&mut found)?;
         engine.verify_table::<SessionRecord>(&mut found)?;
+        engine.verify_table::<ChallengeRecord>(&mut found)?;
+        engine.verify_table::<FactorRecord>(&mut found)?;
         engine.verify_table::<DeviceRecord>(&mut found)?;
         engine.verify_table::<LoginRecord>(&mut found)?;
         engine.verify_table::<NetworkRecord>(&mut found)?;
@@ -420,6 +425,7 @@ pub(crate) fn decode_as_every_record(bytes: &[u8]) -> usize {
         + taken::<ContactRecord>(bytes)
         + taken::<AttributesRecord>(bytes)
         + taken::<CredentialRecord>(bytes)
+        + taken::<FormerPasswordRecord>(bytes)
         + taken::<PermissionRecord>(bytes)
         + taken::<RetiredRecord>(bytes)
         + taken::<RoleRecord>(bytes)
@@ -437,6 +443,8 @@ pub(crate) fn decode_as_every_record(bytes: &[u8]) -> usize {
         + taken::<FlagRecord>(bytes)
         + taken::<FlagRuleRecord>(bytes)
         + taken::<SessionRecord>(bytes)
+        + taken::<ChallengeRecord>(bytes)
+        + taken::<FactorRecord>(bytes)
         + taken::<DeviceRecord>(bytes)
         + taken::<LoginRecord>(bytes)
         + taken::<NetworkRecord>(bytes)

@@ -49,6 +49,8 @@ pub enum EventKind {
     PartialLogin(Methods),
     /// The password was set or changed.
     PasswordChanged,
+    /// The password was marked as one that somebody else may know: it must be changed at the next login.
+    PasswordCompromised,
     /// The login name was changed.
     LoginNameChanged,
     /// A contact detail was added, verified or removed.
@@ -72,6 +74,7 @@ impl EventKind {
             Self::FirstAfterLongIdle(_) => "first_after_long_idle",
             Self::PartialLogin(_) => "partial_login",
             Self::PasswordChanged => "password_changed",
+            Self::PasswordCompromised => "password_compromised",
             Self::LoginNameChanged => "login_name_changed",
             Self::ContactChanged(_) => "contact_changed",
             Self::FactorChanged(_) => "factor_changed",

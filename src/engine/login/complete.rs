@@ -5,16 +5,17 @@ use super::{Challenge, Login, LoginStep};
 use crate::assurance::{Assurance, Method, Methods};
 use crate::audit::{Actor, AuditKind, Subject};
 use crate::challenge::{self, ChallengeRecord, Step};
-use crate::credential::{self, CredentialRecord};
+use crate::credential::{self, CredentialRecord, MustChange};
 use crate::crypto::{OneTimeToken, Purpose, RecoveryCode, Token};
 use crate::engine::bookkeeping::Leftover;
 use crate::engine::events::{Event, EventKind};
+use crate::engine::passwords::{Prepared, stage_new_password};
 use crate::engine::view::ViewTime;
 use crate::engine::write::{Entry, Plan};
 use crate::engine::{Engine, duty};
 use crate::error::{Error, ErrorKind, Result};
 use crate::history::LoginOutcome;
-use crate::id::{FactorId, RoleId, UserId};
+use crate::id::{DeviceId, FactorId, RoleId, UserId};
 use crate::role;
 use crate::session::{Client, SessionRecord};
 use crate::store::{self, Batch, Stored};
@@ -46,13 +47,13 @@ pub(in crate::engine) enum Entered<'p> {
     RecoveryCode(&'p str),
     /// The code that was sent to that factor, found right.
     SentCode(FactorId),
-    /// The hash of a password that keeps the rules.
-    NewPassword(&'p str),
+    /// A password that keeps the rules.
+    NewPassword(&'p Prepared),
 }
 
 /// What a step comes to while it is planned.
 #[derive(Default)]
-struct Progress {
+pub(super) struct Progress {
     methods: Methods,
     /// The generation of the user.
     generation: u32,
@@ -61,6 +62,14 @@ struct Progress {
     /// What takes the place of a recovery code that was used.
     successor: Option<RecoveryCode>,
     changed_password: bool,
+    /// The device of the session that the new one takes the place of.
+    pub(super) device: Option<DeviceId>,
+}
+
+impl Progress {
+    pub(super) fn of(methods: Methods) -> Self {
+        Self { methods, ..Self::default() }
+    }
 }
 
 /// What is still asked for.
@@ -68,7 +77,7 @@ enum Need {
     Nothing,
     /// One of these, to come to that level; none where the user has to enrol one first.
     Factor(Vec<Method>, Assurance),
-    NewPassword,
+    NewPassword(MustChange),
 }
 
 impl Engine {
@@ -134,6 +143,9 @@ impl Engine {
         if !account.record.status.is_active_at(plan.now) {
             return Ok(Err(Refusal::NotActive(status_detail(&account.record))));
         }
+        if credential.as_ref().is_some_and(|found| credential::has_ended(&found.record, plan.now)) {
+            return Ok(Err(Refusal::PasswordEnded));
+        }
         if !ViewTime::can_tell(plan.now) {
             let message =
                 format!("says {}; sessions can be opened from 2024 to 2091, so set it right", plan.now);
@@ -161,8 +173,10 @@ impl Engine {
         {
             return Ok(Err(refusal));
         }
-        match self.need(plan, proved, &progress)? {
-            Need::Nothing => self.plan_session(plan, proved, progress, client).map(Ok),
+        match self.need(plan, proved, credential.as_ref(), &progress)? {
+            Need::Nothing => {
+                self.plan_session(plan, proved.user, proved.roles.as_deref(), progress, client).map(Ok)
+            }
             need => {
                 let (outcome, methods) = (LoginOutcome::StepPassed, progress.methods);
                 self.stage_attempt(plan, proved.user, outcome, methods, client)?;
@@ -199,8 +213,8 @@ impl Engine {
             // The one that was sent last, and not one before it.
             Entered::SentCode(_) if live.record.code != challenge.record.code => None,
             Entered::SentCode(factor) => self.sent_code_use(plan, user, factor)?,
-            Entered::NewPassword(phc) => {
-                self.plan_new_password(plan, user, phc, progress)?;
+            Entered::NewPassword(prepared) => {
+                self.plan_new_password(plan, user, prepared, progress)?;
                 plan.batch.remove(&live);
                 return Ok(Ok(()));
             }
@@ -212,14 +226,14 @@ impl Engine {
     }
 
     /// Another password: every session and every other login under way ends.
-    fn plan_new_password(
+    pub(super) fn plan_new_password(
         &self,
         plan: &mut Plan<'_>,
         user: UserId,
-        phc: &str,
+        prepared: &Prepared,
         progress: &mut Progress,
     ) -> Result<()> {
-        credential::stage_password(plan.store, &mut plan.batch, user, phc, plan.now)?;
+        stage_new_password(plan, &self.passwords.policy, user, prepared)?;
         progress.generation = user::stage_generation(plan.store, &mut plan.batch, user)?.generation;
         progress.changed_password = true;
         plan.leave(Leftover::Sessions(user))?;
@@ -228,8 +242,17 @@ impl Engine {
     }
 
     /// What is still asked for before there may be a session.
-    fn need(&self, plan: &mut Plan<'_>, proved: &Proved<'_>, progress: &Progress) -> Result<Need> {
-        let demanded = self.demanded(plan, proved)?;
+    fn need(
+        &self,
+        plan: &mut Plan<'_>,
+        proved: &Proved<'_>,
+        credential: Option<&Stored<CredentialRecord>>,
+        progress: &Progress,
+    ) -> Result<Need> {
+        let mut demanded = self.demanded(plan, proved)?;
+        if self.passwords.policy.needs_second_factor() {
+            demanded = demanded.max(Assurance::Two);
+        }
         let mut steps = self.second_steps(plan, proved.user)?;
         let enrolled = !steps.is_empty();
         if progress.methods.assurance() < demanded || (enrolled && !progress.methods.has_second_step()) {
@@ -237,7 +260,11 @@ impl Engine {
             steps.retain(|step| progress.methods.with(*step).assurance() >= demanded);
             return Ok(Need::Factor(steps, demanded));
         }
-        Ok(Need::Nothing)
+        // Last, so that whoever knows a password only can not change it.
+        let due = credential.filter(|_| !progress.changed_password).and_then(|credential| {
+            credential::must_change(&credential.record, &self.passwords.policy, plan.now)
+        });
+        Ok(due.map_or(Need::Nothing, Need::NewPassword))
     }
 
     /// How sure this login must be, by the roles that would be active.
@@ -258,9 +285,13 @@ impl Engine {
         goes_on: bool,
     ) -> Result<LoginStep> {
         let (token, id, digest) = OneTimeToken::mint(&*self.entropy, Purpose::Challenge)?;
+        let must_change = match &need {
+            Need::NewPassword(why) => Some(*why),
+            _ => None,
+        };
         let (step, steps, demanded) = match need {
             Need::Factor(steps, demanded) => (Step::Factor, steps, demanded),
-            Need::NewPassword | Need::Nothing => (Step::NewPassword, Vec::new(), Assurance::One),
+            _ => (Step::NewPassword, Vec::new(), Assurance::One),
         };
         // The steps of one login share its end, so that answering does not lengthen it.
         let expires = proved
@@ -294,24 +325,31 @@ impl Engine {
         };
         let detail = format!("{methods} was right; {asked} is asked for");
         plan.record(AuditKind::LoginStep, Entry::of(Subject::User(user)).detail(detail))?;
-        let challenge =
-            Challenge { token, user, proved: methods, steps, expires, successor: progress.successor };
+        let challenge = Challenge {
+            token,
+            user,
+            proved: methods,
+            steps,
+            must_change,
+            expires,
+            successor: progress.successor,
+        };
         Ok(match step {
             Step::Factor => LoginStep::NeedsFactor(challenge),
             Step::NewPassword => LoginStep::MustChangePassword(challenge),
         })
     }
 
-    fn plan_session(
+    pub(super) fn plan_session(
         &self,
         plan: &mut Plan<'_>,
-        proved: &Proved<'_>,
+        user: UserId,
+        roles: Option<&[RoleId]>,
         progress: Progress,
         client: &Client,
     ) -> Result<LoginStep> {
-        let user = proved.user;
-        let roles = duty::for_new_session(plan, user, proved.roles.as_deref())?;
-        let device = self.stage_device(plan, user, client)?;
+        let roles = duty::for_new_session(plan, user, roles)?;
+        let device = self.stage_device(plan, user, client, progress.device)?;
         let (token, id, digest) = Token::mint(&*self.entropy)?;
         let record = SessionRecord {
             id,

@@ -1,25 +1,25 @@
 //! Login: from a name and a password, over whatever else is asked for, to a session and its token.
 
 mod answer;
+mod change;
 mod complete;
+mod expired;
 mod refusal;
 
 pub use answer::{Answer, CodeToSend};
 pub(super) use complete::Proved;
 pub(super) use refusal::{Refusal, status_detail};
 
-use super::{Engine, Portcullis};
+use super::Portcullis;
 use crate::assurance::{Method, Methods};
 use crate::clock::Timestamp;
-use crate::credential::CredentialRecord;
+use crate::credential::{CredentialRecord, MustChange};
 use crate::crypto::{DeviceToken, MAX_PASSWORD_BYTES, OneTimeToken, RecoveryCode, Token};
 use crate::error::{Denial, Error, Result};
 use crate::id::{RoleId, UserId};
 use crate::secret::SecretText;
 use crate::session::{Client, Session};
-use crate::store::{self, Stored};
-use crate::text;
-use crate::user::{self, UserRecord};
+use crate::store;
 use std::fmt;
 
 /// What somebody presents to log in. `Debug` shows the login name only.
@@ -122,6 +122,7 @@ pub struct Challenge {
     pub(super) user: UserId,
     pub(super) proved: Methods,
     pub(super) steps: Vec<Method>,
+    pub(super) must_change: Option<MustChange>,
     pub(super) expires: Timestamp,
     pub(super) successor: Option<RecoveryCode>,
 }
@@ -149,6 +150,12 @@ impl Challenge {
     #[must_use]
     pub fn methods(&self) -> &[Method] {
         &self.steps
+    }
+
+    /// Why the password must be changed, where that is what is asked for.
+    #[must_use]
+    pub fn must_change(&self) -> Option<MustChange> {
+        self.must_change
     }
 
     /// Where a recovery code was used: the one that takes its place, to be shown to the user.
@@ -249,15 +256,5 @@ impl Portcullis {
             answered: None,
         };
         engine.proceed(&proved, client, goes_on)
-    }
-}
-
-impl Engine {
-    /// A name that can not be one is as unknown as one that nobody has.
-    fn user_to_log_in(&self, login: &str) -> Result<Option<Stored<UserRecord>>> {
-        match text::canonical_login(login) {
-            Ok(canonical) => store::find(&*self.store, user::USER_BY_LOGIN, &store::index_prefix(&canonical)),
-            Err(_) => Ok(None),
-        }
     }
 }

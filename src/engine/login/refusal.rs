@@ -17,6 +17,7 @@ pub(in crate::engine) enum Refusal {
     NoPassword,
     WrongPassword,
     NotActive(String),
+    PasswordEnded,
     Changed,
     /// A wrong answer to a challenge, of that sort.
     Answer(&'static str),
@@ -32,6 +33,7 @@ impl Refusal {
             Self::NoPassword => "the user has no password".to_owned(),
             Self::WrongPassword => "wrong password".to_owned(),
             Self::NotActive(status) => status.clone(),
+            Self::PasswordEnded => "the password was issued for a time that is over".to_owned(),
             Self::Changed => "the account changed while it was verified".to_owned(),
             Self::Answer(what) => format!("wrong answer: {what}"),
             Self::Context(number) => format!("refused by context rule {number}"),
@@ -43,7 +45,9 @@ impl Refusal {
         match self {
             Self::UnknownName | Self::NoPassword | Self::WrongPassword => LoginOutcome::WrongPassword,
             Self::Answer(_) => LoginOutcome::WrongFactor,
-            Self::NotActive(_) | Self::Changed | Self::Context(_) => LoginOutcome::NotAllowed,
+            Self::NotActive(_) | Self::Changed | Self::PasswordEnded | Self::Context(_) => {
+                LoginOutcome::NotAllowed
+            }
         }
     }
 }
