@@ -14,13 +14,16 @@ mod clock;
 mod credential;
 mod crypto;
 mod delegation;
+mod device;
 mod engine;
 mod error;
 mod factor;
 mod flag;
 mod grant;
+mod history;
 mod id;
 mod macros;
+mod network;
 mod permission;
 mod role;
 mod scope;
@@ -46,22 +49,29 @@ pub use credential::PasswordStrength;
 pub use credential::{
     BreachCheck, BreachError, BreachFile, BreachQuery, MustChange, PasswordPolicy, PasswordState,
 };
-pub use crypto::{Admission, KeyId, Keyring, OneTimeToken, PasswordCost, RecoveryCode, Token, TotpAlgorithm};
+pub use crypto::{
+    Admission, DeviceToken, KeyId, Keyring, OneTimeToken, PasswordCost, RecoveryCode, Token, TotpAlgorithm,
+};
 pub use delegation::{Ability, Delegation, RoleRange};
+pub use device::Device;
 pub use engine::{
     Access, Answer, AppliedRule, Audit, AuditHead, Builder, Challenge, CheckContext, CodeToSend, ContextRule,
-    Credentials, Cursor, Decision, Delegations, Explanation, Factors, Finding, FlagExplanation, FlagStep,
-    Flags, Impact, KeyUse, Link, Login, LoginStep, Maintenance, ObjectOperation, Page, PageRequest,
-    Permissions, Portcullis, Principal, Review, Roles, Scopes, SeparationOfDuty, Sessions, Standing,
-    Statistics, TotpEnrolment, UnusedRole, Users, Verification, WhatIf,
+    Credentials, Cursor, Decision, Delegations, Devices, Event, EventKind, Explanation, Factors, Finding,
+    FlagExplanation, FlagStep, Flags, History, Impact, KeyUse, Link, Login, LoginStep, Maintenance,
+    Notification, ObjectOperation, Page, PageRequest, Permissions, Portcullis, Principal, Review, Roles,
+    Scopes, SeparationOfDuty, Sessions, Standing, Statistics, Subscription, TotpEnrolment, UnusedRole, Users,
+    Verification, WhatIf,
 };
 pub use error::{Denial, Error, ErrorKind, PasswordProblem, Result};
 pub use factor::{Factor, TotpSettings};
 pub use flag::{FlagChange, FlagInfo, FlagRule, FlagState, FlagTarget, NewFlag};
 pub use grant::{Effect, Grant};
+pub use history::{HistoryPolicy, KnownNetwork, LoginOutcome, PastLogin};
 pub use id::{
-    ContactId, DelegationId, FactorId, Flag, RoleId, ScopeId, SeparationId, SessionId, Stamp, UserId,
+    ContactId, DelegationId, DeviceId, FactorId, Flag, RoleId, ScopeId, SeparationId, SessionId, Stamp,
+    UserId,
 };
+pub use network::Network;
 pub use permission::{Permission, PermissionSet};
 pub use role::{Role, RoleChange};
 pub use scope::Scope;

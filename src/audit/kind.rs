@@ -147,6 +147,14 @@ kinds! {
     92 BreachCheckFailed "authn_breach_check_fail",
     /// A login name was taken that looks like another user's.
     95 NameConfusable "user_name_confusable",
+    /// A device of a user got another name.
+    105 DeviceRenamed "device_renamed",
+    /// A device of a user was forgotten, with or without the sessions that were opened on it.
+    106 DeviceRevoked "device_revoked",
+    /// A login succeeded after many failures; it has a record of its own as a success, too.
+    107 LoginAfterFailures "authn_login_successafterfail",
+    /// A login succeeded after a long time without one; it has a record of its own as a success, too.
+    108 LoginAfterIdle "authn_login_after_idle",
     /// A step of a login was right, and another one is asked for; the detail has which.
     110 LoginStep "authn_login_step",
     /// Logins under way were not gone on with in time.

@@ -1,6 +1,7 @@
 //! Settings, each with a safe default (`portcullis::_docs::defaults` has the reasons).
 
 use super::context::{ContextRule, Rules};
+use super::events::{Event, Hooks};
 use super::passwords::PasswordRules;
 use super::{Engine, Parts, Portcullis};
 use crate::catalog::{self, DeclaredPermission};
@@ -9,6 +10,7 @@ use crate::credential::{BreachCheck, PasswordPolicy};
 use crate::crypto::{Gate, Keyring, Limits, PasswordCost, PasswordHasher};
 use crate::error::{Error, Result};
 use crate::factor::TotpSettings;
+use crate::history::HistoryPolicy;
 use crate::secret::{Entropy, SystemEntropy};
 use crate::session::SessionLimits;
 use crate::store::{Faults, MemoryStore, Store};
@@ -50,6 +52,8 @@ pub struct Builder {
     totp: TotpSettings,
     passwords: PasswordRules,
     limits: SessionLimits,
+    history: HistoryPolicy,
+    hooks: Hooks,
     hashes: usize,
     queue: usize,
     patience: Duration,
@@ -78,6 +82,8 @@ impl Builder {
             totp: TotpSettings::default(),
             passwords: PasswordRules::default(),
             limits: SessionLimits::default(),
+            history: HistoryPolicy::new(),
+            hooks: Hooks::default(),
             hashes: std::thread::available_parallelism().map_or(1, usize::from),
             queue: 256,
             patience: Duration::from_secs(10),
@@ -163,6 +169,12 @@ impl Builder {
         self
     }
 
+    /// What is remembered of the logins of each user.
+    pub fn history(mut self, policy: HistoryPolicy) -> Self {
+        self.history = policy;
+        self
+    }
+
     /// The admission gate: how many password hashes run at once (each takes the memory of
     /// [`PasswordCost::memory_kib`]), how many may wait for that, and for how long. Whoever finds the queue full, or
     /// waits longer, gets [`ErrorKind::Busy`](crate::ErrorKind::Busy) with
@@ -241,6 +253,31 @@ impl Builder {
     /// agree.
     pub fn context_rule(mut self, rule: impl ContextRule + 'static) -> Self {
         self.rules.add(rule);
+        self
+    }
+
+    /// A function to call for every [event](Event); each call adds one.
+    ///
+    /// It runs on the thread whose call caused the event, after the change is committed, under no lock; that call waits for
+    /// it. A panic in it is caught and [counted](Portcullis::event_panics), and changes nothing. Events that it causes
+    /// itself reach [subscribers](Portcullis::subscribe) only. For anything slow, such as sending a mail, subscribe instead.
+    ///
+    /// ```
+    /// # fn main() -> portcullis::Result<()> {
+    /// use portcullis::{EventKind, NewUser, Portcullis};
+    /// let gate = Portcullis::builder()
+    ///     .on_event(|event| {
+    ///         if event.kind == EventKind::NewDevice {
+    ///             println!("{:?} logged in from {}", event.user, event.client.device_name());
+    ///         }
+    ///     })
+    ///     .in_memory()?;
+    /// # drop(gate);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn on_event(mut self, hook: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        self.hooks.add(hook);
         self
     }
 
@@ -338,6 +375,7 @@ impl Builder {
     }
 
     pub(super) fn start(self, store: Box<dyn Store>) -> Result<Portcullis> {
+        self.history.check()?;
         let gate = Gate::new(self.admission_limits()?);
         #[cfg_attr(not(feature = "testing"), expect(unused_mut, reason = "the hook of tests is set below"))]
         let mut hasher = PasswordHasher::new(self.cost, gate, Arc::clone(&self.entropy), self.keys.clone())?;
@@ -353,6 +391,8 @@ impl Builder {
             passwords: self.passwords,
             names: self.names,
             limits: self.limits,
+            history: self.history,
+            hooks: self.hooks,
             rules: self.rules,
         };
         let engine = Engine::start(store, parts)?;

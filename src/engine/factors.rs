@@ -1,5 +1,6 @@
 //! Second factors: enrolling, confirming, using and removing them.
 
+use super::events::{Event, EventKind};
 use super::write::{Entry, Plan};
 use super::{Engine, Portcullis, warrant};
 use crate::assurance::Method;
@@ -255,6 +256,13 @@ impl Factors<'_> {
 }
 
 fn record_change(plan: &mut Plan<'_>, factor: &FactorRecord, kind: AuditKind) -> Result<()> {
+    if kind != AuditKind::FactorEnrolling {
+        let told = match kind {
+            AuditKind::RecoveryCodeUsed => EventKind::RecoveryCodeUsed,
+            _ => EventKind::FactorChanged(factor.id),
+        };
+        plan.notify(Event::of(factor.user, told));
+    }
     let detail = format!("{}: {}", factor.id, factor.method());
     plan.record(kind, Entry::of(Subject::User(factor.user)).detail(detail))
 }

@@ -12,13 +12,16 @@ mod context;
 mod declare;
 mod delegations;
 mod demand;
+mod devices;
 mod duty;
 #[cfg(feature = "tokio")]
 mod entrance;
+mod events;
 mod factors;
 mod flags;
 mod guard;
 mod hierarchy;
+mod history;
 mod identify;
 mod ids;
 mod login;
@@ -47,10 +50,13 @@ pub use audit::{Audit, AuditHead};
 pub use builder::Builder;
 pub use context::{CheckContext, ContextRule};
 pub use delegations::Delegations;
+pub use devices::Devices;
+pub use events::{Event, EventKind, Notification, Subscription};
 #[cfg(feature = "testing")]
 pub(crate) use factors::code_of as totp_code;
 pub use factors::{Factors, TotpEnrolment};
 pub use flags::{AppliedRule, FlagExplanation, FlagStep, Flags};
+pub use history::History;
 pub use login::{Answer, Challenge, CodeToSend, Credentials, Login, LoginStep};
 pub use page::{Cursor, Page, PageRequest};
 pub use passwords::KeyUse;
@@ -78,6 +84,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::crypto::{Admission, Keyring, PasswordHasher};
 use crate::error::Result;
 use crate::factor::TotpSettings;
+use crate::history::HistoryPolicy;
 use crate::id::UserId;
 use crate::secret::Entropy;
 use crate::session::SessionLimits;
@@ -105,6 +112,8 @@ const TABLES: &[&[Table]] = &[
     crate::separation::TABLES,
     crate::flag::TABLES,
     crate::session::TABLES,
+    crate::device::TABLES,
+    crate::history::TABLES,
     crate::challenge::TABLES,
     crate::factor::TABLES,
     crate::audit::TABLES,
@@ -246,6 +255,7 @@ impl Portcullis {
         self.refuse_delegated("close")?;
         // Best effort: an idle deadline that is not written back comes early after the next open, never late.
         let _ = self.engine.write_seen(usize::MAX);
+        self.engine.events.close();
         self.engine.store.close()
     }
 
@@ -345,6 +355,8 @@ pub(crate) struct Engine {
     passwords: PasswordRules,
     user_ids: ids::UserIds,
     limits: SessionLimits,
+    history: HistoryPolicy,
+    events: events::Bus,
     rules: Rules,
     names: NameRules,
     timeline: Timeline,
@@ -365,6 +377,8 @@ struct Parts {
     passwords: PasswordRules,
     names: NameRules,
     limits: SessionLimits,
+    history: HistoryPolicy,
+    hooks: events::Hooks,
     rules: Rules,
 }
 
@@ -373,8 +387,20 @@ const OPEN_SWEEP: usize = 4096;
 
 impl Engine {
     fn start(store: Box<dyn Store>, parts: Parts) -> Result<Self> {
-        let Parts { clock, trust_clock, entropy, hasher, keys, totp, passwords, names, limits, rules } =
-            parts;
+        let Parts {
+            clock,
+            trust_clock,
+            entropy,
+            hasher,
+            keys,
+            totp,
+            passwords,
+            names,
+            limits,
+            history,
+            hooks,
+            rules,
+        } = parts;
         let view = Arc::new(View::new()?);
         load(&*store, &view)?;
         store.watch(Arc::clone(&view) as Arc<dyn Sink>);
@@ -393,6 +419,8 @@ impl Engine {
             passwords,
             user_ids,
             limits,
+            history,
+            events: events::Bus::new(hooks),
             rules,
             names,
             timeline,

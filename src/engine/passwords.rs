@@ -2,6 +2,7 @@
 
 use super::Engine;
 use super::bookkeeping::Leftover;
+use super::events::{Event, EventKind};
 use super::users::Users;
 use super::warrant;
 use super::write::{Entry, Plan};
@@ -137,6 +138,7 @@ impl Users<'_> {
             credential::stage_compromised(plan.store, &mut plan.batch, id)?;
             user::stage_generation(plan.store, &mut plan.batch, id)?;
             plan.leave(Leftover::Sessions(id))?;
+            plan.notify(Event::of(id, EventKind::PasswordCompromised));
             plan.record(AuditKind::PasswordCompromised, Entry::of(Subject::User(id)))
         })?;
         engine.sweep_after(Leftover::Sessions(id));
@@ -359,5 +361,6 @@ fn set_new_password(
     user::stage_generation(plan.store, &mut plan.batch, user)?;
     let detail = stage_new_password(plan, policy, user, prepared)?;
     plan.leave(Leftover::Sessions(user))?;
+    plan.notify(Event::of(user, EventKind::PasswordChanged));
     plan.record(AuditKind::PasswordChange, Entry::of(Subject::User(user)).detail(detail))
 }

@@ -9,9 +9,11 @@ use crate::audit::{Actor, AuditKind};
 use crate::challenge::{CHALLENGE_BY_USER, ChallengeRecord};
 use crate::credential::{CredentialRecord, FormerPasswordRecord};
 use crate::delegation::{DELEGATION_BY_ROLE, DelegationRecord};
+use crate::device::{DEVICE, DeviceRecord};
 use crate::error::{Error, Result};
 use crate::factor::FactorRecord;
 use crate::flag::{FLAG_RULE_BY_END, FLAG_RULE_BY_TARGET, FlagRuleRecord, FlagTarget};
+use crate::history::{LOGIN_HISTORY, LOGIN_NETWORK, LoginRecord, NetworkRecord};
 use crate::id::{Flag, Key, RoleId, ScopeId, UserId};
 use crate::permission::Permission;
 use crate::role::{self, DenyChunk, GrantChunk, ROLE_BY_NAME, ROLE_BY_PARENT, RoleRecord};
@@ -40,13 +42,15 @@ pub struct Maintenance {
     pub ended_grants: usize,
     /// Rows of deleted users, roles, scopes, permissions, flags and ended sessions that were removed.
     pub leftovers: usize,
+    /// Entries of login histories that were too old to be kept.
+    pub history: usize,
     /// Whether there is more to do: call again.
     pub more: bool,
 }
 
 impl Portcullis {
-    /// Does a bounded portion of housekeeping: removes expired sessions and rows of what was deleted, and writes
-    /// last-seen times back. Nothing depends on it for correctness. Call it from a timer, every minute or so: what a
+    /// Does a bounded portion of housekeeping: removes expired sessions, old entries of login histories and rows
+    /// of what was deleted, and writes last-seen times back. Nothing depends on it for correctness. Call it from a timer, every minute or so: what a
     /// crash can lose of last-seen times is what was seen since the last call, so that after a crash a session may
     /// go idle that much early, never late.
     ///
@@ -68,15 +72,17 @@ impl Portcullis {
         let leftovers = engine.sweep_leftovers(budget);
         let expired = engine.sweep_expired(budget);
         let ended = engine.sweep_ended(budget);
+        let history = engine.sweep_history(budget);
         let seen = engine.write_seen(budget);
         let abandoned = engine.sweep_challenges(budget);
         (done.leftovers, done.expired_sessions, done.seen_written) = (leftovers?, expired?, seen?);
-        (done.ended_grants, done.abandoned_logins) = (ended?, abandoned?);
+        (done.ended_grants, done.abandoned_logins, done.history) = (ended?, abandoned?, history?);
         let markers = engine.slice::<LeftoverRecord>(LEFTOVER, &[], 1)?;
         done.more = !markers.is_empty()
             || done.expired_sessions >= budget
             || done.ended_grants >= budget
             || done.abandoned_logins >= budget
+            || done.history >= budget
             || done.seen_written >= budget;
         Ok(done)
     }
@@ -144,6 +150,9 @@ impl Engine {
             || self.stage_off::<AttributesRecord>(&mut batch, AttributesRecord::TABLE, &prefix)?
             || self.stage_off::<FormerPasswordRecord>(&mut batch, FormerPasswordRecord::TABLE, &prefix)?
             || self.stage_off::<FactorRecord>(&mut batch, FactorRecord::TABLE, &prefix)?
+            || self.stage_off::<DeviceRecord>(&mut batch, DEVICE, &prefix)?
+            || self.stage_off::<NetworkRecord>(&mut batch, LOGIN_NETWORK, &prefix)?
+            || self.stage_off::<LoginRecord>(&mut batch, LOGIN_HISTORY, &prefix)?
         {
             return Ok(batch);
         }
@@ -375,7 +384,7 @@ impl Engine {
 
     /// A conflict here means that somebody else changed or removed one of the rows: the next portion reads again.
     /// Returns whether the batch was committed.
-    fn commit_or_skip(&self, batch: Batch) -> Result<bool> {
+    pub(super) fn commit_or_skip(&self, batch: Batch) -> Result<bool> {
         if batch.operations() == 0 {
             return Ok(true);
         }

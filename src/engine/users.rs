@@ -2,6 +2,7 @@
 
 use super::Portcullis;
 use super::bookkeeping::Leftover;
+use super::events::{Event, EventKind};
 use super::guard;
 use super::page::{Page, PageRequest};
 use super::passwords::stage_new_password;
@@ -236,6 +237,9 @@ impl Users<'_> {
             warn_of_likeness(plan, &record, like)?;
             let renamed =
                 if old == record.login { String::new() } else { format!(": {old} is now {}", record.login) };
+            if old != record.login {
+                plan.notify(Event::of(id, EventKind::LoginNameChanged));
+            }
             let entry = Entry::of(Subject::User(id)).detail(format!("{fields}{renamed}"));
             plan.record(AuditKind::UserUpdated, entry)?;
             Ok(record)
@@ -259,6 +263,7 @@ impl Users<'_> {
                 guard::before_leaving(plan, &user::read_user(plan.store, id)?)?;
                 plan.leave(Leftover::Sessions(id))?;
             }
+            plan.notify(Event::of(id, EventKind::StatusChanged(status.kind)));
             Ok(record)
         })?;
         self.gate.engine().sweep_after(Leftover::Sessions(id));
@@ -356,6 +361,7 @@ impl Users<'_> {
         let (record, _) = self.gate.engine().write(self.gate.actor(), |plan| {
             warrant::may_administer(plan, id, what)?;
             let record = stage(plan)?;
+            plan.notify(Event::of(id, EventKind::ContactChanged(record.id)));
             let detail = format!("{what}: {}", record.id);
             plan.record(AuditKind::UserUpdated, Entry::of(Subject::User(id)).detail(detail))?;
             Ok(record)

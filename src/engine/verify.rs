@@ -10,10 +10,12 @@ use crate::catalog::{PermissionRecord, RetiredRecord};
 use crate::challenge::ChallengeRecord;
 use crate::credential::{CredentialRecord, FormerPasswordRecord};
 use crate::delegation::{DelegationRecord, DelegationsRecord};
+use crate::device::DeviceRecord;
 use crate::error::Result;
 use crate::factor::FactorRecord;
 use crate::flag::{FlagRecord, FlagRuleRecord, FlagTarget};
 use crate::grant::Effect;
+use crate::history::{LoginRecord, NetworkRecord};
 use crate::id::{Flag, Key, ScopeId, UserId};
 use crate::permission::PermissionSet;
 use crate::role::{self, DenyChunk, GrantChunk, HierarchyRecord, RoleRecord};
@@ -96,6 +98,9 @@ impl Portcullis {
         engine.verify_table::<SessionRecord>(&mut found)?;
         engine.verify_table::<ChallengeRecord>(&mut found)?;
         engine.verify_table::<FactorRecord>(&mut found)?;
+        engine.verify_table::<DeviceRecord>(&mut found)?;
+        engine.verify_table::<LoginRecord>(&mut found)?;
+        engine.verify_table::<NetworkRecord>(&mut found)?;
         engine.verify_table::<SequenceRecord>(&mut found)?;
         engine.verify_table::<LeftoverRecord>(&mut found)?;
         engine.verify_table::<ProtectionRecord>(&mut found)?;
@@ -440,6 +445,9 @@ pub(crate) fn decode_as_every_record(bytes: &[u8]) -> usize {
         + taken::<SessionRecord>(bytes)
         + taken::<ChallengeRecord>(bytes)
         + taken::<FactorRecord>(bytes)
+        + taken::<DeviceRecord>(bytes)
+        + taken::<LoginRecord>(bytes)
+        + taken::<NetworkRecord>(bytes)
         + taken::<SequenceRecord>(bytes)
         + taken::<LeftoverRecord>(bytes)
         + taken::<ProtectionRecord>(bytes)

@@ -1,6 +1,7 @@
 //! The one write path: plan from fresh reads, commit with the audit record, plan again if somebody was faster.
 
 use super::bookkeeping::{Leftover, LeftoverRecord};
+use super::events::Event;
 use super::{Engine, Portcullis};
 use crate::audit::{self, Actor, AuditKind, Body, Outcome, Subject};
 use crate::clock::Timestamp;
@@ -52,6 +53,8 @@ pub(crate) struct Plan<'e> {
     /// Whether the change, which conflicts with nothing itself, makes others plan again: it goes in turn with them while
     /// they try in vain.
     pub(crate) gives_way: bool,
+    /// What is to be told once the change is committed.
+    pub(super) events: Vec<Event>,
     /// What the plan wrote down last.
     recorded: Option<(AuditKind, Option<Subject>, Option<Subject>)>,
 }
@@ -208,7 +211,10 @@ impl Engine {
             }
             let _behind = (waiting.is_none() && staged.gives_way).then(|| self.turns.give_way(PATIENCE));
             match self.store.commit(staged.batch) {
-                Ok(version) => return Ok((value, version.into())),
+                Ok(version) => {
+                    self.events.publish(staged.events);
+                    return Ok((value, version.into()));
+                }
                 Err(CommitError::Conflict) => {}
                 Err(CommitError::Failed(error)) if error.kind() == ErrorKind::OutcomeUnknown => {
                     return Err(Error::new(
@@ -240,6 +246,7 @@ impl Engine {
             operation: u128::from_be_bytes(*random::<16>(&*self.entropy)?),
             warrant: if delegated { Warrant::Due } else { Warrant::NotNeeded },
             gives_way: false,
+            events: Vec::new(),
             recorded: None,
         })
     }

@@ -3,10 +3,10 @@
 use crate::factors::keys;
 use crate::support::{OTHER, PASSWORD, backwards, log_in, sound, user, world_with};
 use portcullis::{
-    Ability, Actor, AuditKind, Client, ContactId, Credentials, DelegationId, FactorId, Flag, FlagChange,
-    FlagState, FlagTarget, Grant, NewContact, NewUser, Outcome, Permission, Portcullis, RoleChange, RoleId,
-    RoleRange, ScopeId, SeparationId, SeparationKind, SessionId, Status, Subject, Timestamp, UserChange,
-    UserId,
+    Ability, Actor, AuditKind, Client, ContactId, Credentials, DelegationId, DeviceId, FactorId, Flag,
+    FlagChange, FlagState, FlagTarget, Grant, NewContact, NewUser, Outcome, Permission, Portcullis,
+    RoleChange, RoleId, RoleRange, ScopeId, SeparationId, SeparationKind, SessionId, Status, Subject,
+    Timestamp, UserChange, UserId,
 };
 use std::collections::BTreeSet;
 
@@ -32,6 +32,13 @@ pub(crate) struct Scene {
     pub(crate) phone: ContactId,
     /// Her recovery codes.
     pub(crate) factor: FactorId,
+}
+
+impl Scene {
+    /// The device that the session was opened on.
+    fn device(&self) -> DeviceId {
+        self.gate.sessions().get(self.session).unwrap().device.unwrap()
+    }
 }
 
 pub(crate) fn scene() -> Scene {
@@ -279,6 +286,23 @@ pub(crate) const OPERATIONS: &[Operation] = {
         ),
         (K::SessionsRevoked, |s| (S::User(s.ada), None), |s| s.gate.sessions().revoke_all(s.ada).unwrap()),
         (
+            K::DeviceRenamed,
+            |s| (S::User(s.ada), None),
+            |s| {
+                s.gate.devices().rename(s.ada, s.device(), "tablet").unwrap();
+            },
+        ),
+        (
+            K::DeviceRevoked,
+            |s| (S::User(s.ada), None),
+            |s| s.gate.devices().revoke(s.ada, s.device()).unwrap(),
+        ),
+        (
+            K::DeviceRevoked,
+            |s| (S::User(s.ada), None),
+            |s| assert_eq!(s.gate.devices().forget_all(s.ada).unwrap(), 1),
+        ),
+        (
             K::SessionsRevoked,
             |s| (S::User(s.ada), Some(S::Session(s.session))),
             |s| {
@@ -422,6 +446,8 @@ fn every_change_writes_exactly_one_record_that_says_who_did_what_to_whom() {
         AuditKind::SeparationViolated,
         AuditKind::HierarchyLimited,
         AuditKind::DelegationRefused,
+        AuditKind::LoginAfterFailures,
+        AuditKind::LoginAfterIdle,
         AuditKind::LoginStep,
         AuditKind::LoginAbandoned,
         AuditKind::RecoveryCodeUsed,

@@ -7,11 +7,13 @@ use crate::audit::{Actor, AuditKind, Subject};
 use crate::challenge::{ChallengeRecord, MAX_FAILURES, MAX_SENT, SentCode, Step};
 use crate::clock::Timestamp;
 use crate::crypto::{Digest, MAX_PASSWORD_BYTES, Presented, Purpose, Source, sent_code};
+use crate::engine::events::{Event, EventKind};
 use crate::engine::factors::TotpEnrolment;
 use crate::engine::write::Entry;
 use crate::engine::{Engine, Portcullis};
 use crate::error::{Denial, Error, Result};
 use crate::factor::{self, FactorRecord, Secret};
+use crate::history::LoginOutcome;
 use crate::id::FactorId;
 use crate::secret::SecretText;
 use crate::session::Client;
@@ -151,7 +153,7 @@ impl Portcullis {
             return Ok(LoginStep::Denied(Denial::Challenge));
         };
         if challenge.record.step != answer.step() {
-            return engine.refuse_answer(&challenge, answer.name());
+            return engine.refuse_answer(&challenge, answer.name(), client);
         }
         let source = Source::of(client.ip);
         let new;
@@ -160,12 +162,12 @@ impl Portcullis {
             Kind::RecoveryCode(_) => Entered::RecoveryCode(text),
             Kind::SentCode(_) => match engine.sent_code_is(&challenge.record, text, source)? {
                 Some(factor) => Entered::SentCode(factor),
-                None => return engine.refuse_answer(&challenge, answer.name()),
+                None => return engine.refuse_answer(&challenge, answer.name(), client),
             },
             Kind::NewPassword(_) => {
                 let user = challenge.record.user;
                 let Some(account) = store::read::<UserRecord>(&*engine.store, &user)? else {
-                    return engine.refuse_answer(&challenge, answer.name());
+                    return engine.refuse_answer(&challenge, answer.name(), client);
                 };
                 engine.check_new_password(&account.record, text)?;
                 new = engine.prepare_for(Actor::User(user), user, text, source)?;
@@ -311,8 +313,13 @@ impl Engine {
     }
 
     /// Counts a wrong answer. The fifth ends the login.
-    pub(super) fn refuse_answer(&self, challenge: &Stored<ChallengeRecord>, what: &str) -> Result<LoginStep> {
-        let user = challenge.record.user;
+    pub(super) fn refuse_answer(
+        &self,
+        challenge: &Stored<ChallengeRecord>,
+        what: &str,
+        client: &Client,
+    ) -> Result<LoginStep> {
+        let (user, proved) = (challenge.record.user, challenge.record.methods);
         self.write(Actor::Anonymous, |plan| {
             let mut detail = format!("wrong answer: {what}");
             if let Some(live) = store::read::<ChallengeRecord>(plan.store, &challenge.record.id)? {
@@ -320,11 +327,13 @@ impl Engine {
                 if failures >= MAX_FAILURES {
                     plan.batch.remove(&live);
                     detail.push_str("; too many of them, the login is given up");
+                    plan.notify(Event::of(user, EventKind::PartialLogin(proved)).from(client));
                 } else {
                     plan.batch.replace(&live, &ChallengeRecord { failures, ..live.record.clone() })?;
                 }
             }
-            self.stage_refusal(plan, Some(user), &detail)
+            let outcome = (LoginOutcome::WrongFactor, proved);
+            self.stage_refusal(plan, Some(user), &detail, outcome, client)
         })?;
         Ok(LoginStep::Denied(Denial::Credentials))
     }

@@ -98,6 +98,7 @@ impl Engine {
             None => None,
         };
         let mut progress = Progress::of(old.record.methods.with(Method::Password));
+        progress.device = old.record.device_id;
         self.plan_new_password(plan, user, prepared, &mut progress)?;
         self.plan_session(plan, user, roles.as_deref(), progress, client)
     }

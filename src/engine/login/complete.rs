@@ -8,12 +8,14 @@ use crate::challenge::{self, ChallengeRecord, Step};
 use crate::credential::{self, CredentialRecord, MustChange};
 use crate::crypto::{OneTimeToken, Purpose, RecoveryCode, Source, Token};
 use crate::engine::bookkeeping::Leftover;
+use crate::engine::events::{Event, EventKind};
 use crate::engine::passwords::{Prepared, stage_new_password};
 use crate::engine::view::ViewTime;
 use crate::engine::write::{Entry, Plan};
 use crate::engine::{Engine, duty};
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::{FactorId, RoleId, UserId};
+use crate::history::LoginOutcome;
+use crate::id::{DeviceId, FactorId, RoleId, UserId};
 use crate::role;
 use crate::session::{Client, SessionRecord};
 use crate::store::{self, Batch, Stored};
@@ -60,6 +62,8 @@ pub(super) struct Progress {
     /// What takes the place of a recovery code that was used.
     successor: Option<RecoveryCode>,
     changed_password: bool,
+    /// The device of the session that the new one takes the place of.
+    pub(super) device: Option<DeviceId>,
 }
 
 impl Progress {
@@ -86,7 +90,7 @@ impl Engine {
     ) -> Result<LoginStep> {
         let id = proved.user;
         if let Some(refusal) = self.refused_in_context(id, client)? {
-            return self.refuse(Some(id), &refusal);
+            return self.refuse(Some(id), &refusal, proved.methods, client);
         }
         let upgraded = match &proved.verified {
             Some((password, phc)) => {
@@ -105,13 +109,14 @@ impl Engine {
         match planned {
             Ok((Ok(step), _)) => Ok(step),
             Ok((Err(Refusal::Answer(what)), _)) => match &proved.answered {
-                Some((challenge, _)) => self.refuse_answer(challenge, what),
-                None => self.refuse(Some(id), &Refusal::Changed),
+                Some((challenge, _)) => self.refuse_answer(challenge, what, client),
+                None => self.refuse(Some(id), &Refusal::Changed, proved.methods, client),
             },
-            Ok((Err(refusal), _)) => self.refuse(Some(id), &refusal),
+            Ok((Err(refusal), _)) => self.refuse(Some(id), &refusal, proved.methods, client),
             // What was proved was right, so that the reason can be told; the log has it, too.
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::SeparationOfDuty) => {
-                self.record_refusal(Some(id), &error.to_string())?;
+                let outcome = (LoginOutcome::NotAllowed, proved.methods);
+                self.record_refusal(Some(id), &error.to_string(), outcome, client)?;
                 self.report_violation(Actor::User(id), Subject::User(id), Err(error))
             }
             Err(error) => Err(error),
@@ -174,7 +179,11 @@ impl Engine {
             Need::Nothing => {
                 self.plan_session(plan, proved.user, proved.roles.as_deref(), progress, client).map(Ok)
             }
-            need => self.plan_challenge(plan, proved, progress, need, goes_on).map(Ok),
+            need => {
+                let (outcome, methods) = (LoginOutcome::StepPassed, progress.methods);
+                self.stage_attempt(plan, proved.user, outcome, methods, client)?;
+                self.plan_challenge(plan, proved, progress, need, goes_on).map(Ok)
+            }
         }
     }
 
@@ -230,6 +239,7 @@ impl Engine {
         progress.generation = user::stage_generation(plan.store, &mut plan.batch, user)?.generation;
         progress.changed_password = true;
         plan.leave(Leftover::Sessions(user))?;
+        plan.notify(Event::of(user, EventKind::PasswordChanged));
         plan.record(AuditKind::PasswordChange, Entry::of(Subject::User(user)).detail("at a login"))
     }
 
@@ -341,6 +351,7 @@ impl Engine {
         client: &Client,
     ) -> Result<LoginStep> {
         let roles = duty::for_new_session(plan, user, roles)?;
+        let device = self.stage_device(plan, user, client, progress.device)?;
         let (token, id, digest) = Token::mint(&*self.entropy)?;
         let record = SessionRecord {
             id,
@@ -357,11 +368,18 @@ impl Engine {
             roles,
             methods: progress.methods,
             authenticated: plan.now,
+            device_id: device.id,
         };
         plan.batch.insert(&record)?;
+        self.stage_success(plan, &record, client, &device)?;
         let entry = Entry::of(Subject::User(user)).and(Subject::Session(id)).detail(detail_of(&record));
         plan.record(AuditKind::LoginSuccess, entry)?;
-        Ok(LoginStep::Done(Login { token, session: record.into(), successor: progress.successor }))
+        Ok(LoginStep::Done(Login {
+            token,
+            device_token: device.token,
+            session: record.into(),
+            successor: progress.successor,
+        }))
     }
 }
 

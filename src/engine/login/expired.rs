@@ -1,8 +1,9 @@
 //! Logins under way that nobody went on with.
 
 use crate::audit::{Actor, AuditKind, Subject};
-use crate::challenge::{CHALLENGE_BY_EXPIRY, ChallengeRecord};
+use crate::challenge::{CHALLENGE_BY_EXPIRY, ChallengeRecord, Step};
 use crate::engine::Engine;
+use crate::engine::events::{Event, EventKind};
 use crate::engine::write::Entry;
 use crate::error::Result;
 use crate::store::{self, Scan};
@@ -26,6 +27,10 @@ impl Engine {
                     let detail = format!("after {}", challenge.record.methods);
                     let entry = Entry::of(Subject::User(challenge.record.user)).detail(detail);
                     plan.record(AuditKind::LoginAbandoned, entry)?;
+                    if challenge.record.step == Step::Factor {
+                        let left = EventKind::PartialLogin(challenge.record.methods);
+                        plan.notify(Event::of(challenge.record.user, left));
+                    }
                     count += 1;
                 }
                 Ok(count)

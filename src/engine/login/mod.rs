@@ -14,7 +14,7 @@ use super::Portcullis;
 use crate::assurance::{Method, Methods};
 use crate::clock::Timestamp;
 use crate::credential::{CredentialRecord, MustChange};
-use crate::crypto::{MAX_PASSWORD_BYTES, OneTimeToken, RecoveryCode, Source, Token};
+use crate::crypto::{DeviceToken, MAX_PASSWORD_BYTES, OneTimeToken, RecoveryCode, Source, Token};
 use crate::error::{Denial, Error, Result};
 use crate::id::{RoleId, UserId};
 use crate::secret::SecretText;
@@ -43,10 +43,11 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// A login that succeeded: the only place where a token is ever seen.
+/// A login that succeeded: the only place where its tokens are ever seen.
 #[derive(Debug)]
 pub struct Login {
     token: Token,
+    device_token: Option<DeviceToken>,
     session: Session,
     successor: Option<RecoveryCode>,
 }
@@ -56,6 +57,13 @@ impl Login {
     #[must_use]
     pub fn token(&self) -> &Token {
         &self.token
+    }
+
+    /// The token to keep on the device and to present with later logins from it (see [`Client::device_token`]). `None`
+    /// where this login has presented one that is known, and where devices are not remembered.
+    #[must_use]
+    pub fn device_token(&self) -> Option<&DeviceToken> {
+        self.device_token.as_ref()
     }
 
     /// The session that the token opens.
@@ -229,11 +237,15 @@ impl Portcullis {
         let phc = credential.as_ref().map(|credential| credential.record.phc.as_str());
         let verified = engine.hasher.verify(password, phc, Source::of(client.ip))?;
 
-        let Some(user) = user else { return engine.refuse(None, &Refusal::UnknownName) };
+        let Some(user) = user else {
+            return engine.refuse(None, &Refusal::UnknownName, Methods::NONE, client);
+        };
         let id = user.record.id;
-        let Some(credential) = credential else { return engine.refuse(Some(id), &Refusal::NoPassword) };
+        let Some(credential) = credential else {
+            return engine.refuse(Some(id), &Refusal::NoPassword, Methods::NONE, client);
+        };
         if !verified {
-            return engine.refuse(Some(id), &Refusal::WrongPassword);
+            return engine.refuse(Some(id), &Refusal::WrongPassword, Methods::NONE, client);
         }
         let proved = Proved {
             user: id,

@@ -1,11 +1,14 @@
 //! Refusals: one answer for everybody, and the true reason in the audit log.
 
 use super::LoginStep;
+use crate::assurance::Methods;
 use crate::audit::{Actor, AuditKind, Outcome, Subject};
 use crate::engine::Engine;
 use crate::engine::write::{Entry, Plan};
 use crate::error::{Denial, Result};
+use crate::history::LoginOutcome;
 use crate::id::UserId;
+use crate::session::Client;
 use crate::user::UserRecord;
 
 /// The true reason of a refusal, for the audit log only.
@@ -36,6 +39,17 @@ impl Refusal {
             Self::Context(number) => format!("refused by context rule {number}"),
         }
     }
+
+    /// What the user whose account it is may see of it.
+    fn outcome(&self) -> LoginOutcome {
+        match self {
+            Self::UnknownName | Self::NoPassword | Self::WrongPassword => LoginOutcome::WrongPassword,
+            Self::Answer(_) => LoginOutcome::WrongFactor,
+            Self::NotActive(_) | Self::Changed | Self::PasswordEnded | Self::Context(_) => {
+                LoginOutcome::NotAllowed
+            }
+        }
+    }
 }
 
 pub(in crate::engine) fn status_detail(user: &UserRecord) -> String {
@@ -46,23 +60,41 @@ pub(in crate::engine) fn status_detail(user: &UserRecord) -> String {
 }
 
 impl Engine {
-    /// Writes down the true reason and answers the one that everybody gets.
-    pub(super) fn refuse(&self, user: Option<UserId>, refusal: &Refusal) -> Result<LoginStep> {
-        self.record_refusal(user, &refusal.detail())?;
+    /// Writes down the true reason, and what was proved by then, and answers what everybody gets.
+    pub(super) fn refuse(
+        &self,
+        user: Option<UserId>,
+        refusal: &Refusal,
+        proved: Methods,
+        client: &Client,
+    ) -> Result<LoginStep> {
+        self.record_refusal(user, &refusal.detail(), (refusal.outcome(), proved), client)?;
         Ok(LoginStep::Denied(Denial::Credentials))
     }
 
-    pub(super) fn record_refusal(&self, user: Option<UserId>, detail: &str) -> Result<()> {
-        self.write(Actor::Anonymous, |plan| self.stage_refusal(plan, user, detail))?;
+    pub(super) fn record_refusal(
+        &self,
+        user: Option<UserId>,
+        detail: &str,
+        outcome: (LoginOutcome, Methods),
+        client: &Client,
+    ) -> Result<()> {
+        self.write(Actor::Anonymous, |plan| self.stage_refusal(plan, user, detail, outcome, client))?;
         Ok(())
     }
 
+    /// Stages a refusal into the audit log, and for a known user what came of what into the history.
     pub(super) fn stage_refusal(
         &self,
         plan: &mut Plan<'_>,
         user: Option<UserId>,
         detail: &str,
+        (outcome, methods): (LoginOutcome, Methods),
+        client: &Client,
     ) -> Result<()> {
+        if let Some(user) = user {
+            self.stage_attempt(plan, user, outcome, methods, client)?;
+        }
         let entry = Entry { subject: user.map(Subject::User), object: None, detail: detail.to_owned() };
         plan.record_outcome(AuditKind::LoginFailure, Outcome::Denied, Actor::Anonymous, entry)
     }

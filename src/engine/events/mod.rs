@@ -1,0 +1,117 @@
+//! Events: what the application, or the user whom it concerns, should hear of.
+
+mod bus;
+
+pub(super) use bus::{Bus, Hooks};
+pub use bus::{Notification, Subscription};
+
+use super::write::Plan;
+use crate::assurance::Methods;
+use crate::clock::Timestamp;
+use crate::id::{ContactId, DeviceId, FactorId, SessionId, UserId};
+use crate::network::Network;
+use crate::session::Client;
+use crate::user::StatusKind;
+use std::fmt;
+
+/// Something that happened to an account and that its user should hear of: a login that is unusual, or a change of what
+/// one logs in with (OWASP ASVS 5.0, 6.3.5 and 6.3.7). It holds no secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Event {
+    /// What happened.
+    pub kind: EventKind,
+    /// When.
+    pub time: Timestamp,
+    /// To whom, where it concerns one user.
+    pub user: Option<UserId>,
+    /// Where it was done from, as far as the caller told; empty for what no login did.
+    pub client: Client,
+    /// The device that the client is known as.
+    pub device: Option<DeviceId>,
+    /// The session that was opened, where one was.
+    pub session: Option<SessionId>,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EventKind {
+    /// A login from a device that is not known, of a user who has logged in before.
+    NewDevice,
+    /// A login from a network that is not among those remembered, of a user who has logged in before.
+    NewNetwork(Network),
+    /// A login after that many failures since the one before, as far as they are remembered.
+    SuccessAfterFailures(u32),
+    /// The first login since that time, which is long ago.
+    FirstAfterLongIdle(Timestamp),
+    /// What was proved first was right, and the second factor was wrong or never given.
+    PartialLogin(Methods),
+    /// The password was set or changed.
+    PasswordChanged,
+    /// The password was marked as one that somebody else may know: it must be changed at the next login.
+    PasswordCompromised,
+    /// The login name was changed.
+    LoginNameChanged,
+    /// A contact detail was added, verified or removed.
+    ContactChanged(ContactId),
+    /// A second factor was confirmed or removed, or its recovery codes were issued anew.
+    FactorChanged(FactorId),
+    /// A recovery code was used in the place of a second factor.
+    RecoveryCodeUsed,
+    /// The account has another status.
+    StatusChanged(StatusKind),
+}
+
+impl EventKind {
+    /// The stable name, such as `new_device`.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::NewDevice => "new_device",
+            Self::NewNetwork(_) => "new_network",
+            Self::SuccessAfterFailures(_) => "success_after_failures",
+            Self::FirstAfterLongIdle(_) => "first_after_long_idle",
+            Self::PartialLogin(_) => "partial_login",
+            Self::PasswordChanged => "password_changed",
+            Self::PasswordCompromised => "password_compromised",
+            Self::LoginNameChanged => "login_name_changed",
+            Self::ContactChanged(_) => "contact_changed",
+            Self::FactorChanged(_) => "factor_changed",
+            Self::RecoveryCodeUsed => "recovery_code_used",
+            Self::StatusChanged(_) => "status_changed",
+        }
+    }
+}
+
+impl fmt::Display for EventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Event {
+    /// An event that concerns one user; whoever publishes it sets the time.
+    pub(super) fn of(user: UserId, kind: EventKind) -> Self {
+        Self { user: Some(user), ..Self::any(kind) }
+    }
+
+    /// An event that concerns no one user.
+    pub(super) fn any(kind: EventKind) -> Self {
+        let (time, client) = (Timestamp::from_millis(0), Client::new());
+        Self { kind, time, user: None, client, device: None, session: None }
+    }
+
+    /// Where it was done from.
+    pub(super) fn from(mut self, client: &Client) -> Self {
+        self.client = client.without_token();
+        self
+    }
+}
+
+impl Plan<'_> {
+    /// Tells of something once the change is committed: not where it is refused, and once however often it is planned.
+    pub(super) fn notify(&mut self, event: Event) {
+        self.events.push(Event { time: self.now, ..event });
+    }
+}
