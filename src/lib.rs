@@ -18,6 +18,7 @@ mod flag;
 mod grant;
 mod id;
 mod macros;
+mod passkey;
 mod permission;
 mod role;
 mod scope;
@@ -37,6 +38,8 @@ pub use catalog::{DeclaredPermission, PermissionInfo};
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use crypto::{PasswordCost, Token};
 pub use delegation::{Ability, Delegation, RoleRange};
+#[cfg(feature = "passkeys")]
+pub use engine::Passkeys;
 pub use engine::{
     Access, AppliedRule, Audit, AuditHead, Builder, CheckContext, ContextRule, Credentials, Cursor, Decision,
     Delegations, Explanation, Finding, FlagExplanation, FlagStep, Flags, Impact, Link, Login, Maintenance,
@@ -47,6 +50,10 @@ pub use error::{Denial, Error, ErrorKind, Result};
 pub use flag::{FlagChange, FlagInfo, FlagRule, FlagState, FlagTarget, NewFlag};
 pub use grant::{Effect, Grant};
 pub use id::{ContactId, DelegationId, Flag, RoleId, ScopeId, SeparationId, SessionId, Stamp, UserId};
+#[cfg(feature = "passkeys")]
+pub use passkey::{
+    Passkey, PasskeyAlgorithm, PasskeyId, PasskeyRegistration, PasskeySettings, UserVerification,
+};
 pub use permission::{Permission, PermissionSet};
 pub use role::{Role, RoleChange};
 pub use scope::Scope;

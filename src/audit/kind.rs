@@ -139,6 +139,14 @@ kinds! {
     85 DelegationDeleted "authz_delegation_deleted",
     /// Somebody tried what no delegation of theirs covers; the detail has what.
     86 DelegationRefused "authz_fail",
+    /// A user registered a passkey.
+    130 PasskeyRegistered "authn_passkey_registered",
+    /// A passkey got another label.
+    131 PasskeyRenamed "authn_passkey_renamed",
+    /// A passkey was removed.
+    132 PasskeyRemoved "authn_passkey_removed",
+    /// A passkey is refused from now on: its counter did not grow, so that it may have been copied.
+    133 PasskeySuspended "authn_passkey_suspended",
 }
 
 impl AuditKind {

@@ -50,6 +50,8 @@ pub struct Builder {
     faults: Faults,
     declared: Vec<DeclaredPermission>,
     rules: Rules,
+    #[cfg(feature = "passkeys")]
+    passkeys: Option<crate::passkey::PasskeySettings>,
     #[cfg(feature = "testing")]
     pause: crate::crypto::Pause,
 }
@@ -70,6 +72,8 @@ impl Builder {
             faults: Faults::default(),
             declared: Vec::new(),
             rules: Rules::default(),
+            #[cfg(feature = "passkeys")]
+            passkeys: None,
             #[cfg(feature = "testing")]
             pause: crate::crypto::Pause::default(),
         }
@@ -166,6 +170,13 @@ impl Builder {
         self
     }
 
+    /// The relying party of passkeys. Without this call nobody can register or use one.
+    #[cfg(feature = "passkeys")]
+    pub fn passkeys(mut self, settings: crate::passkey::PasskeySettings) -> Self {
+        self.passkeys = Some(settings);
+        self
+    }
+
     /// Password hashes that protect nothing and take microseconds, so that tests need not wait.
     #[cfg(feature = "testing")]
     pub fn danger_fast_password_hashes(mut self) -> Self {
@@ -213,6 +224,8 @@ impl Builder {
         }
         // Before there is a file: what can never be right leaves no database behind.
         self.declared = catalog::agreed(&self.declared)?;
+        #[cfg(feature = "passkeys")]
+        self.passkeys.as_ref().map(crate::passkey::PasskeySettings::checked).transpose()?;
         let options = crate::store::SledOptions {
             cache_capacity: self.cache,
             wait_limit: self.write_limit,
@@ -252,7 +265,14 @@ impl Builder {
         #[cfg(feature = "testing")]
         hasher.set_pause(self.pause);
         let (clock, trust) = (self.clock, self.trust_clock);
-        let engine = Engine::start(store, clock, trust, self.entropy, hasher, self.limits, self.rules)?;
+        #[cfg(feature = "passkeys")]
+        let relying_party = self.passkeys.map(|settings| settings.checked()).transpose()?;
+        #[cfg_attr(not(feature = "passkeys"), expect(unused_mut, reason = "the relying party is set below"))]
+        let mut engine = Engine::start(store, clock, trust, self.entropy, hasher, self.limits, self.rules)?;
+        #[cfg(feature = "passkeys")]
+        {
+            engine.relying_party = relying_party;
+        }
         let gate = Portcullis::of(engine);
         gate.permissions().declare_agreed(&self.declared)?;
         Ok(gate)

@@ -18,6 +18,8 @@ mod hierarchy;
 mod ids;
 mod login;
 mod page;
+#[cfg(feature = "passkeys")]
+mod passkeys;
 mod permissions;
 #[cfg(feature = "testing")]
 mod populate;
@@ -44,6 +46,10 @@ pub use delegations::Delegations;
 pub use flags::{AppliedRule, FlagExplanation, FlagStep, Flags};
 pub use login::{Credentials, Login};
 pub use page::{Cursor, Page, PageRequest};
+#[cfg(feature = "passkeys")]
+pub use passkeys::Passkeys;
+#[cfg(all(feature = "passkeys", feature = "testing"))]
+pub(crate) use passkeys::{probe_assertion, probe_login, probe_start_assertion, probe_start_login};
 pub use permissions::Permissions;
 pub use principal::{Decision, Principal};
 pub use review::{Explanation, Finding, Impact, Link, ObjectOperation, Review, Standing, UnusedRole, WhatIf};
@@ -56,7 +62,9 @@ pub use users::Users;
 pub use verify::Verification;
 #[cfg(feature = "testing")]
 pub(crate) use {
-    populate::{assignments as populate_assignments, sessions as populate_sessions, users as populate_users},
+    populate::{
+        assignments as populate_assignments, put_row, sessions as populate_sessions, users as populate_users,
+    },
     verify::{decode_as_every_record, dump},
 };
 
@@ -80,6 +88,7 @@ use view::View;
 const TABLES: &[&[Table]] = &[
     crate::user::TABLES,
     crate::credential::TABLES,
+    crate::passkey::TABLES,
     crate::catalog::TABLES,
     crate::role::TABLES,
     crate::assignment::TABLES,
@@ -310,6 +319,9 @@ pub(crate) struct Engine {
     timeline: Timeline,
     /// The turn of writers that meet too often: see `write`.
     turns: write::Turns,
+    /// Who asks for passkeys, where that is set.
+    #[cfg(feature = "passkeys")]
+    relying_party: Option<crate::passkey::RelyingParty>,
 }
 
 /// Rows of what was deleted before a crash that an open sweeps; maintenance does the others.
@@ -332,7 +344,20 @@ impl Engine {
         let latest = if trust_clock { clock.now() } else { latest_record(&*store)? };
         let timeline = Timeline::starting(clock.now(), latest);
         let turns = write::Turns::default();
-        let engine = Self { store, view, clock, entropy, hasher, user_ids, limits, rules, timeline, turns };
+        let engine = Self {
+            store,
+            view,
+            clock,
+            entropy,
+            hasher,
+            user_ids,
+            limits,
+            rules,
+            timeline,
+            turns,
+            #[cfg(feature = "passkeys")]
+            relying_party: None,
+        };
         // Nothing depends on this sweep, so that what it can not read or decode keeps nobody out; but a handle that
         // stopped while it ran is not handed out.
         match engine.sweep_leftovers(OPEN_SWEEP) {

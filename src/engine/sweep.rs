@@ -11,6 +11,7 @@ use crate::delegation::{DELEGATION_BY_ROLE, DelegationRecord};
 use crate::error::{Error, Result};
 use crate::flag::{FLAG_RULE_BY_END, FLAG_RULE_BY_TARGET, FlagRuleRecord, FlagTarget};
 use crate::id::{Flag, Key, RoleId, ScopeId, UserId};
+use crate::passkey::{PASSKEY, PasskeyRecord, PasskeyState, StateKey};
 use crate::permission::Permission;
 use crate::role::{self, DenyChunk, GrantChunk, ROLE_BY_NAME, ROLE_BY_PARENT, RoleRecord};
 use crate::scope::{SCOPE_BY_NAME, ScopeRecord};
@@ -18,9 +19,13 @@ use crate::separation::{self, SEPARATION_BY_ROLE, SeparationRecord};
 use crate::session::{SESSION_BY_EXPIRY, SESSION_BY_USER, SessionRecord};
 use crate::store::{self, Batch, CommitError, Record, Scan, Stored, Table};
 use crate::user::{AttributesRecord, ContactRecord, UserRecord};
+use std::time::Duration;
 
 /// Records that one batch removes or rewrites; each takes up to five operations.
 const BATCH: usize = 32;
+/// How long a spent challenge is remembered after it expired: a clock that is set back in a crash must be set back further
+/// than this to make an answer good again.
+const KEEP_SPENT: Duration = Duration::from_secs(3600);
 /// Rows that the change which left them behind sweeps itself before it returns.
 const SWEEP_AFTER: usize = 256;
 
@@ -36,6 +41,8 @@ pub struct Maintenance {
     pub ended_grants: usize,
     /// Rows of deleted users, roles, scopes, permissions, flags and ended sessions that were removed.
     pub leftovers: usize,
+    /// Passkey ceremonies past their time that were removed.
+    pub ended_ceremonies: usize,
     /// Whether there is more to do: call again.
     pub more: bool,
 }
@@ -65,12 +72,14 @@ impl Portcullis {
         let expired = engine.sweep_expired(budget);
         let ended = engine.sweep_ended(budget);
         let seen = engine.write_seen(budget);
+        let ceremonies = engine.sweep_ceremonies(budget);
         (done.leftovers, done.expired_sessions, done.seen_written) = (leftovers?, expired?, seen?);
-        done.ended_grants = ended?;
+        (done.ended_grants, done.ended_ceremonies) = (ended?, ceremonies?);
         let markers = engine.slice::<LeftoverRecord>(LEFTOVER, &[], 1)?;
         done.more = !markers.is_empty()
             || done.expired_sessions >= budget
             || done.ended_grants >= budget
+            || done.ended_ceremonies >= budget
             || done.seen_written >= budget;
         Ok(done)
     }
@@ -155,6 +164,15 @@ impl Engine {
         }
         if let Some(credential) = store::read::<CredentialRecord>(&*self.store, &user)? {
             batch.remove(&credential);
+        }
+        if batch.operations() > 0 {
+            return Ok(batch);
+        }
+        for passkey in self.slice::<PasskeyRecord>(PASSKEY, &prefix, BATCH)? {
+            batch.remove(&passkey);
+        }
+        if let Some(open) = store::read::<PasskeyState>(&*self.store, &StateKey::Open(user))? {
+            batch.remove(&open);
         }
         Ok(batch)
     }
@@ -296,6 +314,33 @@ impl Engine {
                 break;
             }
             removed += count;
+        }
+        Ok(removed)
+    }
+
+    /// Removes spent challenges and open registrations whose time is over: bookkeeping without an audit record.
+    fn sweep_ceremonies(&self, budget: usize) -> Result<usize> {
+        let mut removed = 0;
+        // Spent ones stand in the order in which they expire; among the few that are open all are looked at.
+        for prefix in [StateKey::SPENT, StateKey::OPEN] {
+            let mut after: Option<Vec<u8>> = None;
+            while removed < budget {
+                let limit = BATCH.min(budget - removed);
+                let scan = Scan { prefix: &[prefix], after: after.as_deref(), limit, descending: false };
+                let (states, next) = store::page::<PasskeyState>(&*self.store, &scan)?;
+                let mut batch = Batch::new();
+                let over = |state: &&Stored<PasskeyState>| {
+                    let margin = if prefix == StateKey::SPENT { KEEP_SPENT } else { Duration::ZERO };
+                    state.record.expires().is_some_and(|expires| expires.saturating_add(margin) <= self.now())
+                };
+                let count = states.iter().filter(over).map(|state| batch.remove(state)).count();
+                self.commit_or_skip(batch)?;
+                removed += count;
+                match next {
+                    Some(next) if count > 0 || prefix == StateKey::OPEN => after = Some(next),
+                    _ => break,
+                }
+            }
         }
         Ok(removed)
     }

@@ -1,10 +1,12 @@
 //! Every operation that changes anything, and the one audit record that it writes.
 
+use crate::authenticator::Authenticator;
+use crate::passkeys::register;
 use crate::support::{OTHER, PASSWORD, backwards, log_in, sound, user, world};
 use portcullis::{
     Ability, Actor, AuditKind, Client, Credentials, DelegationId, Flag, FlagChange, FlagState, FlagTarget,
-    Grant, NewContact, NewUser, Outcome, Permission, Portcullis, RoleChange, RoleId, RoleRange, ScopeId,
-    SeparationId, SeparationKind, SessionId, Status, Subject, Timestamp, UserChange, UserId,
+    Grant, NewContact, NewUser, Outcome, PasskeyId, Permission, Portcullis, RoleChange, RoleId, RoleRange,
+    ScopeId, SeparationId, SeparationKind, SessionId, Status, Subject, Timestamp, UserChange, UserId,
 };
 use std::collections::BTreeSet;
 
@@ -26,6 +28,8 @@ pub(crate) struct Scene {
     pub(crate) inner: ScopeId,
     pub(crate) delegation: DelegationId,
     pub(crate) flag: Flag,
+    /// Of ada.
+    pub(crate) passkey: PasskeyId,
 }
 
 pub(crate) fn scene() -> Scene {
@@ -50,6 +54,7 @@ pub(crate) fn scene() -> Scene {
         gate.delegations().create(privileged, RoleRange::Below(writer), [Ability::Assign]).unwrap();
     let flag = gate.flags().define("checkout").unwrap();
     gate.flags().turn_on(flag, FlagTarget::Role(reader)).unwrap();
+    let passkey = register(&gate, ada, &mut Authenticator::named("ada")).unwrap().id;
     Scene {
         gate: gate.acting_as(boss),
         boss,
@@ -66,6 +71,7 @@ pub(crate) fn scene() -> Scene {
         inner,
         delegation,
         flag,
+        passkey,
     }
 }
 
@@ -340,6 +346,25 @@ pub(crate) const OPERATIONS: &[Operation] = {
             |s| (S::Flag(s.flag), Some(S::Role(s.reader))),
             |s| s.gate.flags().remove_rule(s.flag, FlagTarget::Role(s.reader), ScopeId::ROOT).unwrap(),
         ),
+        (
+            K::PasskeyRegistered,
+            |s| (S::User(s.ada), None),
+            |s| {
+                register(&s.gate, s.ada, &mut Authenticator::named("another")).unwrap();
+            },
+        ),
+        (
+            K::PasskeyRenamed,
+            |s| (S::User(s.ada), None),
+            |s| {
+                s.gate.passkeys().rename(s.ada, s.passkey, "blue key").unwrap();
+            },
+        ),
+        (
+            K::PasskeyRemoved,
+            |s| (S::User(s.ada), None),
+            |s| s.gate.passkeys().remove(s.ada, s.passkey).unwrap(),
+        ),
         (K::FlagDeleted, |s| (S::Flag(s.flag), None), |s| s.gate.flags().delete(s.flag).unwrap()),
         (
             K::PermissionDefined,
@@ -377,6 +402,7 @@ fn every_change_writes_exactly_one_record_that_says_who_did_what_to_whom() {
         AuditKind::SeparationViolated,
         AuditKind::HierarchyLimited,
         AuditKind::DelegationRefused,
+        AuditKind::PasskeySuspended,
     ]);
     assert!(kinds.iter().eq(AuditKind::ALL), "{kinds:?}");
 }
@@ -404,6 +430,7 @@ fn what_is_refused_writes_nothing() {
             inner: ScopeId::from_number(999),
             delegation: DelegationId::from_number(999),
             flag: Flag::from_number(999),
+            passkey: PasskeyId::from_number(999),
             gate: scene.gate.clone(),
         };
         let refused = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(&nobody)));

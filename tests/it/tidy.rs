@@ -18,6 +18,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("role", 4),
     ("session", 4),
     ("credential", 4),
+    ("passkey", 4),
     ("audit", 4),
     ("assignment", 4),
     ("catalog", 4),
