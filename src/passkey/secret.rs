@@ -7,11 +7,11 @@ use crate::store::{self, Record, Store};
 use zeroize::Zeroizing;
 
 #[cfg(feature = "passkeys")]
-use crate::{
-    id::UserId,
-    secret::{Entropy, random},
-    store::Batch,
-};
+use crate::id::UserId;
+#[cfg(feature = "passkeys")]
+use crate::secret::{Entropy, random};
+#[cfg(feature = "passkeys")]
+use crate::store::Batch;
 
 /// What a user's authenticators know the user by: the longest that the standard allows (section 5.4.3).
 #[cfg(feature = "passkeys")]

@@ -65,8 +65,8 @@ impl PasskeySettings {
         self
     }
 
-    /// Whether the authenticator must verify the user where the passkey comes after a password; [preferred]
-    /// (UserVerification::Preferred) unless said otherwise. Where the passkey is the only factor it always must.
+    /// Whether the authenticator must verify the user where the passkey comes after a password;
+    /// [preferred](UserVerification::Preferred) unless said otherwise. Where the passkey is the only factor it always must.
     pub fn second_factor(mut self, verification: UserVerification) -> Self {
         self.second_factor = verification;
         self

@@ -208,6 +208,11 @@ impl Authenticator {
         if self.counter > 0 {
             self.counter += 1;
         }
+        self.answer(options)
+    }
+
+    /// The same with the counter as it stands.
+    pub(crate) fn answer(&self, options: &str) -> String {
         let options: Value = serde_json::from_str(options).unwrap();
         let client_data = self.client_data("webauthn.get", &options);
         let data = self.authenticator_data(false);

@@ -36,6 +36,7 @@ mod objects;
 mod on_behalf;
 mod passkeys;
 mod passkeys_attacks;
+mod passkeys_model;
 mod races;
 mod review;
 mod roles;

@@ -245,6 +245,26 @@ fn labels_and_passkeys_that_are_not_there_are_refused() {
 }
 
 #[test]
+fn who_administers_a_user_may_remove_a_passkey_and_register_none() {
+    let t = crate::delegation::tenants();
+    let mut device = Authenticator::named("bob");
+    let id = register(&t.world.gate, t.bob, &mut device).unwrap().id;
+    let started = t.world.gate.passkeys().start_registration(t.bob).unwrap();
+    let response = Authenticator::named("ada").create(&started.options);
+    let delegated = t.world.gate.delegated(t.ada);
+    let finish = |user| delegated.passkeys().finish_registration(user, &started.ticket, &response, "key");
+    assert_eq!(finish(t.bob).unwrap_err().denial(), Some(Denial::Delegation));
+    let own = delegated.passkeys().start_registration(t.ada).unwrap_err();
+    assert_eq!(own.denial(), Some(Denial::Delegation));
+    let elsewhere = delegated.passkeys().remove(t.eve, id).unwrap_err();
+    assert_eq!(elsewhere.denial(), Some(Denial::Delegation));
+    delegated.passkeys().rename(t.bob, id, "lost").unwrap();
+    delegated.passkeys().remove(t.bob, id).unwrap();
+    denied(&t.world.gate, log_in(&t.world.gate, &mut device), "not registered");
+    sound(&t.world.gate);
+}
+
+#[test]
 fn settings_that_can_not_be_right_open_nothing() {
     let open = |settings: PasskeySettings| Portcullis::builder().passkeys(settings).in_memory().map(drop);
     for id in ["", "https://example.org", "example.org:443", "Example.org", "exa mple.org", "example.org/x"] {
