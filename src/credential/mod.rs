@@ -15,11 +15,13 @@ pub(crate) const TABLES: &[Table] = &[CREDENTIAL];
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct CredentialRecord {
     pub(crate) user: UserId,
-    /// A PHC string.
+    /// A PHC string, or what another system stored, until the next login.
     pub(crate) phc: String,
     /// Counts passwords, not hashes: the same password hashed anew at another cost keeps its revision.
     pub(crate) revision: u32,
     pub(crate) changed: Timestamp,
+    /// Whether the user has to choose another password at the next login; choosing one ends it.
+    pub(crate) must_change: bool,
 }
 
 impl fmt::Debug for CredentialRecord {
@@ -72,8 +74,19 @@ pub(crate) fn stage_password(
     match store::read::<CredentialRecord>(store, &user)? {
         Some(old) => {
             let revision = old.record.revision.wrapping_add(1);
-            batch.replace(&old, &CredentialRecord { user, phc, revision, changed: now })
+            batch.replace(&old, &CredentialRecord { user, phc, revision, changed: now, must_change: false })
         }
-        None => batch.insert(&CredentialRecord { user, phc, revision: 0, changed: now }),
+        None => stage_first_password(batch, user, &phc, false, now),
     }
+}
+
+/// Stages the first password hash of a user, who perhaps has to change the password.
+pub(crate) fn stage_first_password(
+    batch: &mut Batch,
+    user: UserId,
+    phc: &str,
+    must_change: bool,
+    now: Timestamp,
+) -> Result<()> {
+    batch.insert(&CredentialRecord { user, phc: phc.to_owned(), revision: 0, changed: now, must_change })
 }

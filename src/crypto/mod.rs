@@ -1,9 +1,13 @@
 //! Password hashing behind its admission gate, and session tokens. Primitives come from well-kept crates.
 
 mod gate;
+#[cfg(feature = "legacy")]
+mod legacy;
 mod password;
 mod token;
 
+#[cfg(feature = "legacy")]
+pub(crate) use legacy::SignerKey;
 pub use password::PasswordCost;
 #[cfg(feature = "testing")]
 pub(crate) use password::Pause;

@@ -1,6 +1,8 @@
 //! Argon2id as PHC strings, computed behind the admission gate.
 
-use super::gate::Gate;
+use super::gate::{Gate, Permit};
+#[cfg(feature = "legacy")]
+use super::legacy::{self, SignerKey};
 use crate::error::{Error, ErrorKind, Result};
 use crate::secret::{Entropy, equal, random};
 use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
@@ -101,6 +103,9 @@ pub(crate) struct PasswordHasher {
     /// A hash of nothing in particular with the present cost: unknown users are verified against it.
     dummy: String,
     computed: AtomicU64,
+    /// The secret of Firebase's hashes, where users come from there.
+    #[cfg(feature = "legacy")]
+    signer: Option<SignerKey>,
     #[cfg(feature = "testing")]
     pause: Pause,
 }
@@ -132,6 +137,8 @@ impl PasswordHasher {
             entropy,
             dummy: String::new(),
             computed: AtomicU64::new(0),
+            #[cfg(feature = "legacy")]
+            signer: None,
             #[cfg(feature = "testing")]
             pause: Pause::default(),
         };
@@ -147,6 +154,12 @@ impl PasswordHasher {
         self.pause = pause;
     }
 
+    /// The secret with which Firebase's hashes are verified.
+    #[cfg(feature = "legacy")]
+    pub(crate) fn set_signer(&mut self, signer: Option<SignerKey>) {
+        self.signer = signer;
+    }
+
     /// The PHC string of a new hash with a fresh 16-byte salt.
     pub(crate) fn hash(&self, password: &str) -> Result<String> {
         let salt = random::<16>(&*self.entropy)?;
@@ -154,42 +167,55 @@ impl PasswordHasher {
         self.encode(salt.as_slice(), output.as_slice())
     }
 
-    /// Whether the password belongs to the PHC string; with none, the same work for a certain "no".
+    /// Whether the password belongs to the stored hash; with none, the same work for a certain "no".
     pub(crate) fn verify(&self, password: &str, phc: Option<&str>) -> Result<bool> {
-        let parsed = PasswordHash::new(phc.unwrap_or(&self.dummy)).map_err(|error| {
-            Error::damaged("the stored password hash is not a PHC string").caused_by(error.to_string())
-        })?;
-        if parsed.algorithm != Algorithm::Argon2id.ident() || parsed.version != Some(Version::V0x13.into()) {
-            return Err(Error::damaged("the stored password hash is not Argon2id of version 19"));
+        if let Some(stored) = phc.filter(|stored| is_foreign(stored)) {
+            return self.verify_foreign(password, stored);
         }
-        let params = Params::try_from(&parsed)
-            .map_err(|_| Error::damaged("the stored password hash has malformed parameters"))?;
-        if params.m_cost() > MAX_MEMORY_KIB
-            || params.t_cost() > MAX_ITERATIONS
-            || params.p_cost() > MAX_PARALLELISM
-        {
-            return Err(Error::damaged(format!(
-                "the stored password hash asks for {} KiB, {} passes and {} lanes; at most {MAX_MEMORY_KIB}, \
-                 {MAX_ITERATIONS} and {MAX_PARALLELISM} are computed",
-                params.m_cost(),
-                params.t_cost(),
-                params.p_cost()
-            )));
-        }
-        let (Some(salt), Some(expected)) = (parsed.salt, parsed.hash) else {
-            return Err(Error::damaged("the stored password hash has no salt or no hash"));
-        };
-        let expected: [u8; 32] = expected
-            .as_bytes()
-            .try_into()
-            .map_err(|_| Error::damaged("the stored password hash does not have 32 bytes"))?;
+        let (params, salt, expected) = parse(phc.unwrap_or(&self.dummy))?;
         let computed = self.compute(&params, password, &salt)?;
         Ok(equal(&computed, &expected) & phc.is_some())
     }
 
-    /// A new hash of a password that was verified, if the old one has another cost than new ones get.
+    /// As [`verify`](Self::verify), of a hash that another system made.
+    ///
+    /// A wrong password costs a dummy hash besides, so that nobody with such a hash is told from an unknown name by an
+    /// answer that comes sooner. One that comes later tells it still; see `decisions`.
+    #[cfg(feature = "legacy")]
+    fn verify_foreign(&self, password: &str, stored: &str) -> Result<bool> {
+        check_length(password)?;
+        let foreign = legacy::parse(stored).map_err(|error| unreadable(&error))?;
+        let (params, salt, _) = parse(&self.dummy)?;
+        let mut permit = self.admit()?;
+        if foreign.verify(password.as_bytes(), self.signer.as_ref())? {
+            return Ok(true);
+        }
+        self.computed.fetch_add(1, Ordering::Relaxed);
+        run(&mut permit, &params, password, &salt)?;
+        Ok(false)
+    }
+
+    #[cfg(not(feature = "legacy"))]
+    #[expect(clippy::unused_self, reason = "the feature `legacy` has the one that uses it")]
+    fn verify_foreign(&self, _: &str, _: &str) -> Result<bool> {
+        Err(Error::damaged(FOREIGN))
+    }
+
+    /// Whether a hash that comes from outside can be verified, and what scheme it is of; `InvalidInput` says why not.
+    pub(crate) fn check_stored(&self, stored: &str) -> Result<String> {
+        if !is_foreign(stored) {
+            let in_field = |error: Error| Error::invalid("password_hash", error.to_string());
+            return parse(stored).map(|_| Algorithm::Argon2id.ident().to_string()).map_err(in_field);
+        }
+        #[cfg(feature = "legacy")]
+        return legacy::check(stored, self.signer.as_ref()).map(|scheme| scheme.to_string());
+        #[cfg(not(feature = "legacy"))]
+        Err(Error::invalid("password_hash", FOREIGN))
+    }
+
+    /// A new hash of a password that was verified, if the old one is of another scheme or cost than new ones are.
     pub(crate) fn upgrade(&self, password: &str, phc: &str) -> Result<Option<String>> {
-        let params = PasswordHash::new(phc).ok().and_then(|parsed| Params::try_from(&parsed).ok());
+        let params = if is_foreign(phc) { None } else { parse(phc).ok().map(|(params, ..)| params) };
         let present = self.cost.params()?;
         let same = params.is_some_and(|params| {
             (params.m_cost(), params.t_cost(), params.p_cost())
@@ -204,31 +230,19 @@ impl PasswordHasher {
     }
 
     fn compute(&self, params: &Params, password: &str, salt: &[u8]) -> Result<Zeroizing<[u8; 32]>> {
-        if password.len() > MAX_PASSWORD_BYTES {
-            return Err(Error::invalid(
-                "password",
-                format!("has {} bytes; at most {MAX_PASSWORD_BYTES} are taken", password.len()),
-            ));
-        }
-        let mut permit = self.gate.enter()?;
+        check_length(password)?;
+        run(&mut self.admit()?, params, password, salt)
+    }
+
+    /// The right to compute a hash, once there is one, and counts it.
+    fn admit(&self) -> Result<Permit<'_>> {
+        let permit = self.gate.enter()?;
         self.computed.fetch_add(1, Ordering::Relaxed);
         #[cfg(feature = "testing")]
         if let Some(pause) = &self.pause.0 {
             pause();
         }
-        let memory = permit.memory(params.block_count());
-        let mut output = Zeroizing::new([0; 32]);
-        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
-        let done =
-            argon2.hash_password_into_with_memory(password.as_bytes(), salt, &mut *output, &mut *memory);
-        if params.t_cost() == 1 {
-            // After one pass the first blocks still depend on the password alone, so whoever reads the memory could
-            // test guesses at the price of a few blocks. A second pass has overwritten them with ones that cost the
-            // whole first pass to recompute.
-            memory.fill(Block::default());
-        }
-        done.map_err(unusable)?;
-        Ok(output)
+        Ok(permit)
     }
 
     fn encode(&self, salt: &[u8], output: &[u8]) -> Result<String> {
@@ -244,6 +258,82 @@ impl PasswordHasher {
         };
         Ok(hash.to_string())
     }
+}
+
+/// What to say of a hash that needs the feature.
+#[cfg(not(feature = "legacy"))]
+const FOREIGN: &str =
+    "the password hash is not Argon2id of version 19 with 32 bytes; the feature `legacy` verifies others";
+
+/// Whether a stored hash is of another form than those that are made here. One that is cut off or hostile is not.
+fn is_foreign(stored: &str) -> bool {
+    let other_length = || {
+        let parsed = PasswordHash::new(stored).ok();
+        parsed.and_then(|parsed| parsed.hash).is_some_and(|hash| hash.as_bytes().len() != 32)
+    };
+    !stored.starts_with("$argon2id$v=19$") || other_length()
+}
+
+#[cfg(feature = "legacy")]
+fn unreadable(error: &Error) -> Error {
+    Error::damaged(format!("a stored password hash can not be verified: {error}"))
+}
+
+/// The parameters, salt and output of a hash of our own form, with the bounds kept.
+fn parse(phc: &str) -> Result<(Params, Salt, [u8; 32])> {
+    let parsed = PasswordHash::new(phc).map_err(|error| {
+        Error::damaged("the stored password hash is not a PHC string").caused_by(error.to_string())
+    })?;
+    if parsed.algorithm != Algorithm::Argon2id.ident() || parsed.version != Some(Version::V0x13.into()) {
+        return Err(Error::damaged("the stored password hash is not Argon2id of version 19"));
+    }
+    let params = Params::try_from(&parsed)
+        .map_err(|_| Error::damaged("the stored password hash has malformed parameters"))?;
+    if params.m_cost() > MAX_MEMORY_KIB
+        || params.t_cost() > MAX_ITERATIONS
+        || params.p_cost() > MAX_PARALLELISM
+    {
+        return Err(Error::damaged(format!(
+            "the stored password hash asks for {} KiB, {} passes and {} lanes; at most {MAX_MEMORY_KIB}, \
+             {MAX_ITERATIONS} and {MAX_PARALLELISM} are computed",
+            params.m_cost(),
+            params.t_cost(),
+            params.p_cost()
+        )));
+    }
+    let (Some(salt), Some(expected)) = (parsed.salt, parsed.hash) else {
+        return Err(Error::damaged("the stored password hash has no salt or no hash"));
+    };
+    let expected: [u8; 32] = expected
+        .as_bytes()
+        .try_into()
+        .map_err(|_| Error::damaged("the stored password hash does not have 32 bytes"))?;
+    Ok((params, salt, expected))
+}
+
+fn check_length(password: &str) -> Result<()> {
+    if password.len() > MAX_PASSWORD_BYTES {
+        return Err(Error::invalid(
+            "password",
+            format!("has {} bytes; at most {MAX_PASSWORD_BYTES} are taken", password.len()),
+        ));
+    }
+    Ok(())
+}
+
+fn run(permit: &mut Permit<'_>, params: &Params, password: &str, salt: &[u8]) -> Result<Zeroizing<[u8; 32]>> {
+    let memory = permit.memory(params.block_count());
+    let mut output = Zeroizing::new([0; 32]);
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
+    let done = argon2.hash_password_into_with_memory(password.as_bytes(), salt, &mut *output, &mut *memory);
+    if params.t_cost() == 1 {
+        // After one pass the first blocks still depend on the password alone, so whoever reads the memory could
+        // test guesses at the price of a few blocks. A second pass has overwritten them with ones that cost the
+        // whole first pass to recompute.
+        memory.fill(Block::default());
+    }
+    done.map_err(unusable)?;
+    Ok(output)
 }
 
 #[cfg(test)]
@@ -300,7 +390,8 @@ mod tests {
         for phc in [
             "",
             "plain",
-            "$argon2i$v=19$m=8,t=1,p=1$c29tZXNhbHQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+            "$argon2x$v=19$m=8,t=1,p=1$c29tZXNhbHQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+            "$argon2i$v=19$m=4194304,t=1,p=1$c29tZXNhbHQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
             "$argon2id$v=19$m=4194304,t=1,p=1$c29tZXNhbHQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
             "$argon2id$v=19$m=8,t=4294967295,p=1$c29tZXNhbHQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
             "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ",

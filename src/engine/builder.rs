@@ -50,6 +50,8 @@ pub struct Builder {
     faults: Faults,
     declared: Vec<DeclaredPermission>,
     rules: Rules,
+    #[cfg(feature = "legacy")]
+    signer: Option<crate::secret::SecretText>,
     #[cfg(feature = "testing")]
     pause: crate::crypto::Pause,
 }
@@ -70,6 +72,8 @@ impl Builder {
             faults: Faults::default(),
             declared: Vec::new(),
             rules: Rules::default(),
+            #[cfg(feature = "legacy")]
+            signer: None,
             #[cfg(feature = "testing")]
             pause: crate::crypto::Pause::default(),
         }
@@ -166,6 +170,16 @@ impl Builder {
         self
     }
 
+    /// The signer key of the Firebase project that users come from, in the base64 in which Firebase shows it
+    /// (`base64_signer_key` of the project's password hash parameters). It is a secret of the project, so it is held here
+    /// and never in the database; without it users with a hash of the form `$firebase-scrypt$` can not log in. An open
+    /// with a key that is no base64 of 16 to 128 bytes is refused with `InvalidInput`.
+    #[cfg(feature = "legacy")]
+    pub fn firebase_signer_key(mut self, base64: impl Into<String>) -> Self {
+        self.signer = Some(crate::secret::SecretText::new(base64));
+        self
+    }
+
     /// Password hashes that protect nothing and take microseconds, so that tests need not wait.
     #[cfg(feature = "testing")]
     pub fn danger_fast_password_hashes(mut self) -> Self {
@@ -241,7 +255,10 @@ impl Builder {
                 "is 0; at least one password hash must be able to run",
             ));
         }
-        #[cfg_attr(not(feature = "testing"), expect(unused_mut, reason = "the hook of tests is set below"))]
+        #[cfg_attr(
+            not(any(feature = "legacy", feature = "testing")),
+            expect(unused_mut, reason = "what is set below belongs to features")
+        )]
         let mut hasher = PasswordHasher::new(
             self.cost,
             self.hashes,
@@ -249,6 +266,11 @@ impl Builder {
             self.patience,
             Arc::clone(&self.entropy),
         )?;
+        #[cfg(feature = "legacy")]
+        {
+            let signer = self.signer.as_ref().map(|text| crate::crypto::SignerKey::decode(text.expose()));
+            hasher.set_signer(signer.transpose()?);
+        }
         #[cfg(feature = "testing")]
         hasher.set_pause(self.pause);
         let (clock, trust) = (self.clock, self.trust_clock);

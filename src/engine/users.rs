@@ -49,8 +49,9 @@ impl Users<'_> {
     /// Creates a user.
     ///
     /// # Errors
-    /// `InvalidInput` names the field that breaks a rule; `AlreadyExists` where the login name is taken;
-    /// `LimitExceeded` for too many or too long details; `Busy` where no password hash could be computed in time;
+    /// `InvalidInput` names the field that breaks a rule, `password_hash` where its scheme is refused; `AlreadyExists`
+    /// where the login name is taken; `LimitExceeded` for too many or too long details, and for a hash that would cost too
+    /// much to verify; `Mismatch` for a hash of Firebase's without the key for it; `Busy` where no password hash could be computed in time;
     /// the storage kinds.
     pub fn create(&self, new: NewUser) -> Result<User> {
         let mut users = self.create_many([new])?;
@@ -82,13 +83,35 @@ impl Users<'_> {
     /// Refuses what can be refused before a password hash is paid for; how many operations the user's commit takes.
     fn try_out(&self, user: &NewUser) -> Result<usize> {
         let engine = self.gate.engine();
-        if let Some(password) = &user.password {
-            credential::check_password(password.expose())?;
-        }
+        self.check_secret(user)?;
         let mut trial = Batch::new();
         user::stage_create(&*engine.store, &mut trial, UserId::from_number(0), user, engine.now())?;
         // For each home, the assignment by which a delegated actor administers it.
         Ok(trial.operations() + OPERATIONS_BESIDE + usize::from(self.gate.delegated))
+    }
+
+    /// Refuses a password that breaks a rule, and a hash that can not be verified.
+    pub(super) fn check_secret(&self, user: &NewUser) -> Result<()> {
+        match (&user.password, &user.password_hash) {
+            (Some(_), Some(_)) => {
+                Err(Error::invalid("password_hash", "is given beside a password; give one of the two"))
+            }
+            (Some(password), None) => credential::check_password(password.expose()),
+            (None, Some(stored)) => self.gate.engine().hasher.check_stored(stored.expose()).map(drop),
+            (None, None) if user.must_change => Err(Error::invalid(
+                "must_change",
+                "is set for a user without a password; there is none to change",
+            )),
+            (None, None) => Ok(()),
+        }
+    }
+
+    /// What to store of the password: the hash of it that was given, or one that is computed.
+    pub(super) fn secret_to_store(&self, user: &NewUser) -> Result<Option<String>> {
+        match (&user.password, &user.password_hash) {
+            (Some(password), _) => self.gate.engine().hasher.hash(password.expose()).map(Some),
+            (None, stored) => Ok(stored.as_ref().map(|stored| stored.expose().to_owned())),
+        }
     }
 
     fn create_group(&self, group: &[NewUser]) -> Result<Vec<User>> {
@@ -97,8 +120,7 @@ impl Users<'_> {
         self.gate.rehearse(|plan| warrant::may_create_users(plan, &homes))?;
         let mut fresh = Vec::with_capacity(group.len());
         for user in group {
-            let phc =
-                user.password.as_ref().map(|password| engine.hasher.hash(password.expose())).transpose()?;
+            let phc = self.secret_to_store(user)?;
             fresh.push((engine.user_ids.next(&*engine.store)?, phc));
         }
         let (records, stamp) = engine.write(self.gate.actor(), |plan| {
@@ -111,7 +133,8 @@ impl Users<'_> {
                     return Err(Error::exists("login", format!("\"{}\" is given twice", user.login)));
                 }
                 if let Some(phc) = phc {
-                    credential::stage_password(plan.store, &mut plan.batch, *id, phc, plan.now)?;
+                    let must_change = user.must_change;
+                    credential::stage_first_password(&mut plan.batch, *id, phc, must_change, plan.now)?;
                 }
                 plan.record(
                     AuditKind::UserCreated,
@@ -402,7 +425,7 @@ impl Users<'_> {
 }
 
 /// Expects the scopes to stay, and refuses one that does not exist.
-fn expect_homes(plan: &mut Plan<'_>, homes: &BTreeSet<ScopeId>) -> Result<()> {
+pub(super) fn expect_homes(plan: &mut Plan<'_>, homes: &BTreeSet<ScopeId>) -> Result<()> {
     let mut homes = homes.iter().filter(|home| **home != ScopeId::ROOT).peekable();
     if homes.peek().is_some() {
         scope::expect_tree(plan.store, &mut plan.batch)?;

@@ -45,6 +45,7 @@ pub struct NewContact {
     pub(crate) kind: ContactKind,
     pub(crate) label: String,
     pub(crate) value: String,
+    pub(crate) verified: bool,
 }
 
 impl NewContact {
@@ -60,12 +61,18 @@ impl NewContact {
 
     /// A contact of any kind.
     pub fn of(kind: ContactKind, value: impl Into<String>) -> Self {
-        Self { kind, label: String::new(), value: value.into() }
+        Self { kind, label: String::new(), value: value.into(), verified: false }
     }
 
     /// Says which of several it is, such as "work"; at most 128 bytes.
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = label.into();
+        self
+    }
+
+    /// The user has proved to hold it, as the application knows; it counts as of now.
+    pub fn verified(mut self) -> Self {
+        self.verified = true;
         self
     }
 

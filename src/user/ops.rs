@@ -47,13 +47,16 @@ pub(crate) fn stage_create(
         ));
     }
     check_login_free(store, &new.login, &canonical)?;
+    if let Some(created) = new.created.filter(|created| *created > now) {
+        return Err(Error::invalid("created", format!("is {created}, which is yet to come; it is {now}")));
+    }
     let mut record = UserRecord {
         id,
         login: new.login.clone(),
         canonical,
         status: new.status.in_whole_seconds(),
         home: new.home,
-        created: now,
+        created: new.created.unwrap_or(now),
         updated: now,
         generation: 0,
         next_contact: 0,
@@ -184,7 +187,7 @@ fn insert_contact(batch: &mut Batch, user: &mut UserRecord, contact: &NewContact
         label: contact.label.clone(),
         value: contact.value.clone(),
         email,
-        verified: None,
+        verified: contact.verified.then_some(user.updated),
     };
     user.next_contact = user.next_contact.checked_add(1).ok_or_else(|| {
         Error::limit("contacts", format!("{} has used up its 4,294,967,295 contact numbers", user.id))

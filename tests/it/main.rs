@@ -29,6 +29,7 @@ mod flags_races;
 mod flags_rules;
 mod format;
 mod guards;
+mod legacy;
 mod login;
 mod model;
 mod objects;
