@@ -17,6 +17,8 @@ mod error;
 mod flag;
 mod grant;
 mod id;
+#[cfg(feature = "import")]
+pub mod import;
 mod macros;
 mod permission;
 mod role;

@@ -16,6 +16,8 @@ mod flags;
 mod guard;
 mod hierarchy;
 mod ids;
+#[cfg(feature = "import")]
+mod import;
 mod login;
 mod page;
 mod permissions;
@@ -42,6 +44,8 @@ pub use builder::Builder;
 pub use context::{CheckContext, ContextRule};
 pub use delegations::Delegations;
 pub use flags::{AppliedRule, FlagExplanation, FlagStep, Flags};
+#[cfg(feature = "import")]
+pub(crate) use import::{Newcomer, Newcomers};
 pub use login::{Credentials, Login};
 pub use page::{Cursor, Page, PageRequest};
 pub use permissions::Permissions;

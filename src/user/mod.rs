@@ -7,6 +7,8 @@ mod record;
 
 pub use change::{NewUser, UserChange};
 pub use contact::{Contact, ContactKind, NewContact};
+#[cfg(feature = "import")]
+pub(crate) use ops::MAX_NEW_CONTACTS;
 pub(crate) use ops::{
     read_user, stage_change, stage_contact, stage_contact_verified, stage_create, stage_generation,
     stage_remove_contact, stage_status,

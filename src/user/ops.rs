@@ -10,7 +10,7 @@ use crate::store::{self, Batch, Store, Stored};
 use crate::text;
 
 /// Contacts that can be given with a new user; more are added one by one.
-const MAX_NEW_CONTACTS: usize = 16;
+pub(crate) const MAX_NEW_CONTACTS: usize = 16;
 
 /// The user's row, or that there is no such user.
 pub(crate) fn read_user(store: &dyn Store, id: UserId) -> Result<Stored<UserRecord>> {
