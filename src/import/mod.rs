@@ -49,7 +49,7 @@
 //! | `must_change` | whether another password has to be chosen at the next login |
 //! | `status` | `"active"` (the default), `"pending"`, `"disabled"`, `"locked"`, or `{"kind": ..., "reason": ..., "until": ...}` |
 //! | `profile`, `preferences` | an object of texts, whole numbers, `true`, `false` and `{"time": ...}` |
-//! | `roles` | a list of at most 12, each a name or `{"role": ..., "scope": "acme/project:42"}`; the tenant's own role of that name counts first, then the one that belongs to no tenant |
+//! | `roles` | a list of at most 8, each a name or `{"role": ..., "scope": "acme/project:42"}`; the tenant's own role of that name counts first, then the one that belongs to no tenant |
 //! | `home` | the path of the scope at which the user is at home |
 //! | `created` | when the account was made there |
 //!
@@ -104,7 +104,7 @@ use std::io::BufRead;
 /// Longest line in bytes, without its end.
 const MAX_LINE: usize = 128 << 10;
 /// Most roles of one line, so that a user with all of them fits one commit.
-const MAX_ROLES: usize = 12;
+const MAX_ROLES: usize = 8;
 /// The login name of a trial where the line has none that can be used.
 const PLACEHOLDER: &str = "import-trial-9b1f6c0e2d7a4853";
 

@@ -29,6 +29,8 @@ mod flags_races;
 mod flags_rules;
 mod format;
 mod guards;
+mod import;
+mod import_model;
 mod legacy;
 mod login;
 mod model;
