@@ -50,7 +50,7 @@ impl<'g> Newcomers<'g> {
         Ok(self.gate.engine().store.get(user::USER_BY_LOGIN, &key)?.is_some())
     }
 
-    /// What is wrong with the password or the hash, if anything is.
+    /// What is wrong with the password or the hash, if anything is. To be asked once for each user.
     pub(crate) fn check_secret(&self, user: &NewUser) -> Result<()> {
         Users { gate: self.gate }.check_secret(user)
     }
@@ -71,9 +71,9 @@ impl<'g> Newcomers<'g> {
         Ok(found.map(|role| role.id))
     }
 
-    /// Plans the creation and commits nothing: what would refuse it, or how many operations it takes.
+    /// Plans the creation and commits nothing: what would refuse it, or how many operations it takes. The password is not
+    /// checked again.
     pub(crate) fn try_out(&self, newcomer: &Newcomer) -> Result<usize> {
-        self.check_secret(&newcomer.user)?;
         let secret = newcomer.user.password.is_some() || newcomer.user.password_hash.is_some();
         let operations = self.gate.engine().try_out(|plan| {
             stage(plan, UserId::from_number(NOBODY), newcomer, secret.then_some(""))?;

@@ -181,7 +181,8 @@ impl<'g> Import<'g> {
     }
 
     /// Creates the users of all lines without problems, several to a commit, and tells the others' problems. Each user is
-    /// created whole, with all roles, or not at all.
+    /// created whole, with all roles, or not at all. What somebody else changed between a line and its commit is told with
+    /// that commit, after the problems of later lines.
     ///
     /// A password in a line is hashed, which takes as long as a login; a hash that is given costs nothing. An error ends
     /// the run between two commits: what was created stays, and the same file can be run again with
