@@ -22,6 +22,8 @@ mod flag;
 mod grant;
 mod history;
 mod id;
+#[cfg(feature = "import")]
+pub mod import;
 mod macros;
 mod network;
 mod passkey;

@@ -69,6 +69,8 @@ pub struct Builder {
     names: NameRules,
     #[cfg(feature = "passkeys")]
     passkeys: Option<crate::passkey::PasskeySettings>,
+    #[cfg(feature = "legacy")]
+    signer: Option<crate::secret::SecretText>,
     #[cfg(feature = "testing")]
     pause: crate::crypto::Pause,
 }
@@ -99,6 +101,8 @@ impl Builder {
             names: NameRules::default(),
             #[cfg(feature = "passkeys")]
             passkeys: None,
+            #[cfg(feature = "legacy")]
+            signer: None,
             #[cfg(feature = "testing")]
             pause: crate::crypto::Pause::default(),
         }
@@ -317,6 +321,16 @@ impl Builder {
         self
     }
 
+    /// The signer key of the Firebase project that users come from, in the base64 in which Firebase shows it
+    /// (`base64_signer_key` of the project's password hash parameters). It is a secret of the project, so it is held here
+    /// and never in the database; without it users with a hash of the form `$firebase-scrypt$` can not log in. An open
+    /// with a key that is no base64 of 16 to 128 bytes is refused with `InvalidInput`.
+    #[cfg(feature = "legacy")]
+    pub fn firebase_signer_key(mut self, base64: impl Into<String>) -> Self {
+        self.signer = Some(crate::secret::SecretText::new(base64));
+        self
+    }
+
     /// Password hashes that protect nothing and take microseconds, so that tests need not wait.
     #[cfg(feature = "testing")]
     pub fn danger_fast_password_hashes(mut self) -> Self {
@@ -390,8 +404,16 @@ impl Builder {
     pub(super) fn start(self, store: Box<dyn Store>) -> Result<Portcullis> {
         self.history.check()?;
         let gate = Gate::new(self.admission_limits()?);
-        #[cfg_attr(not(feature = "testing"), expect(unused_mut, reason = "the hook of tests is set below"))]
+        #[cfg_attr(
+            not(any(feature = "legacy", feature = "testing")),
+            expect(unused_mut, reason = "what is set below belongs to features")
+        )]
         let mut hasher = PasswordHasher::new(self.cost, gate, Arc::clone(&self.entropy), self.keys.clone())?;
+        #[cfg(feature = "legacy")]
+        {
+            let signer = self.signer.as_ref().map(|text| crate::crypto::SignerKey::decode(text.expose()));
+            hasher.set_signer(signer.transpose()?);
+        }
         #[cfg(feature = "testing")]
         hasher.set_pause(self.pause);
         let parts = Parts {

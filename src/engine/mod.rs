@@ -24,6 +24,8 @@ mod hierarchy;
 mod history;
 mod identify;
 mod ids;
+#[cfg(feature = "import")]
+mod import;
 mod login;
 mod page;
 #[cfg(feature = "passkeys")]
@@ -59,6 +61,8 @@ pub(crate) use factors::code_of as totp_code;
 pub use factors::{Factors, TotpEnrolment};
 pub use flags::{AppliedRule, FlagExplanation, FlagStep, Flags};
 pub use history::History;
+#[cfg(feature = "import")]
+pub(crate) use import::{Newcomer, Newcomers};
 pub use login::{Answer, Challenge, CodeToSend, Credentials, Login, LoginStep};
 pub use page::{Cursor, Page, PageRequest};
 #[cfg(feature = "passkeys")]

@@ -38,9 +38,17 @@ pub(crate) struct Prepared {
     based_on: Option<Option<u32>>,
     /// Why the breach check failed, where the password is taken all the same.
     unchecked: Option<String>,
+    /// Whether the user knows it and nobody else, whoever stores it.
+    own: bool,
+    must_change: bool,
 }
 
 impl Prepared {
+    /// A hash that another system made, of a password that only the user knows.
+    pub(super) fn stored(phc: &str) -> Self {
+        Self { phc: phc.to_owned(), based_on: None, unchecked: None, own: true, must_change: false }
+    }
+
     /// The same, to take the place of the password of that revision and of no other.
     pub(super) fn based_on(self, revision: u32) -> Self {
         Self { based_on: Some(Some(revision)), ..self }
@@ -242,13 +250,27 @@ impl Engine {
     ) -> Result<Prepared> {
         let unchecked = self.ask_about_breaches(by, Some(user), password)?;
         let based_on = self.refuse_former(user, password, source)?;
-        Ok(Prepared { phc: self.hasher.hash(password, source)?, based_on, unchecked })
+        Ok(Prepared {
+            phc: self.hasher.hash(password, source)?,
+            based_on,
+            unchecked,
+            own: false,
+            must_change: false,
+        })
     }
 
-    /// The same for a user that is to be made.
-    pub(super) fn prepare_first(&self, by: Actor, password: &str) -> Result<Prepared> {
-        let unchecked = self.ask_about_breaches(by, None, password)?;
-        Ok(Prepared { phc: self.hasher.hash(password, Source::Administration)?, based_on: None, unchecked })
+    /// What to store of the secret of a user that is to be made: the hash of a password, or one that another system made.
+    pub(super) fn first_secret(&self, by: Actor, user: &NewUser) -> Result<Option<Prepared>> {
+        let must_change = user.must_change;
+        Ok(match (&user.password, &user.password_hash) {
+            (Some(password), _) => {
+                let unchecked = self.ask_about_breaches(by, None, password.expose())?;
+                let phc = self.hasher.hash(password.expose(), Source::Administration)?;
+                Some(Prepared { phc, based_on: None, unchecked, own: false, must_change })
+            }
+            (None, Some(stored)) => Some(Prepared { must_change, ..Prepared::stored(stored.expose()) }),
+            (None, None) => None,
+        })
     }
 
     /// Refuses what was breached. Why the check failed, where the password is taken all the same.
@@ -330,16 +352,17 @@ pub(crate) fn stage_new_password(
             ));
         }
     }
-    let issued = match plan.actor {
-        Actor::User(actor) => actor != user,
-        _ => plan.is_delegated(),
-    };
+    let issued = !prepared.own
+        && match plan.actor {
+            Actor::User(actor) => actor != user,
+            _ => plan.is_delegated(),
+        };
     let new = CredentialRecord {
         user,
         phc: prepared.phc.clone(),
         revision: 0,
         changed: plan.now,
-        must_change: issued.then_some(credential::MustChange::Issued),
+        must_change: (issued || prepared.must_change).then_some(credential::MustChange::Issued),
         ends: issued.then(|| plan.now.saturating_add(policy.issued_life())),
     };
     credential::stage_password(plan.store, &mut plan.batch, &new, policy)?;
