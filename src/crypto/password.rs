@@ -290,7 +290,7 @@ mod tests {
     }
 
     fn hasher(cost: PasswordCost) -> PasswordHasher {
-        PasswordHasher::new(cost, gate(64), Arc::new(SystemEntropy)).unwrap()
+        PasswordHasher::new(cost, gate(19_456), Arc::new(SystemEntropy)).unwrap()
     }
 
     fn cheap() -> PasswordHasher {

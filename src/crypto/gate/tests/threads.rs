@@ -60,12 +60,12 @@ fn memory_is_counted_beside_permits() {
 
 #[test]
 fn who_gives_up_lets_those_behind_run() {
-    let gate = gate(2, 4, Duration::from_millis(200));
+    let gate = gate(2, 4, Duration::from_millis(1500));
     let held = gate.enter(from(1), 60).unwrap();
     std::thread::scope(|scope| {
         let large = scope.spawn(|| gate.enter(from(2), 32).map(drop));
         until_waiting(&gate, 1);
-        std::thread::park_timeout(Duration::from_millis(100));
+        std::thread::park_timeout(Duration::from_millis(500));
         let small = scope.spawn(|| gate.enter(from(3), 1).map(drop));
         assert_eq!(large.join().unwrap().unwrap_err().kind(), ErrorKind::Busy);
         assert!(small.join().unwrap().is_ok(), "nothing was in its way any more");
