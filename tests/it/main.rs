@@ -34,6 +34,8 @@ mod flags_races;
 mod flags_rules;
 mod format;
 mod guards;
+mod history;
+mod history_model;
 mod login;
 mod model;
 mod names;
