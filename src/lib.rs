@@ -31,6 +31,8 @@ mod secret;
 mod separation;
 mod session;
 mod store;
+#[cfg(feature = "tokio")]
+mod surface;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod text;
@@ -48,7 +50,7 @@ pub use credential::{
     BreachCheck, BreachError, BreachFile, BreachQuery, MustChange, PasswordPolicy, PasswordState,
 };
 pub use crypto::{
-    DeviceToken, KeyId, Keyring, OneTimeToken, PasswordCost, RecoveryCode, Token, TotpAlgorithm,
+    Admission, DeviceToken, KeyId, Keyring, OneTimeToken, PasswordCost, RecoveryCode, Token, TotpAlgorithm,
 };
 pub use delegation::{Ability, Delegation, RoleRange};
 pub use device::Device;
@@ -76,6 +78,8 @@ pub use scope::Scope;
 pub use secret::{Entropy, SystemEntropy};
 pub use separation::{Separation, SeparationKind};
 pub use session::{Client, Session, SessionLimits};
+#[cfg(feature = "tokio")]
+pub use surface::AsyncPortcullis;
 pub use user::{
     Attributes, ConfusableNames, Contact, ContactKind, EmailLocalPart, NewContact, NewUser, Status,
     StatusKind, User, UserChange, Value,

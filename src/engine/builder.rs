@@ -7,7 +7,7 @@ use super::{Engine, Parts, Portcullis};
 use crate::catalog::{self, DeclaredPermission};
 use crate::clock::{Clock, SystemClock};
 use crate::credential::{BreachCheck, PasswordPolicy};
-use crate::crypto::{Keyring, PasswordCost, PasswordHasher};
+use crate::crypto::{Gate, Keyring, Limits, PasswordCost, PasswordHasher};
 use crate::error::{Error, Result};
 use crate::factor::TotpSettings;
 use crate::history::HistoryPolicy;
@@ -23,6 +23,9 @@ use std::time::Duration;
 /// The least that sled's page cache works with, in bytes.
 #[cfg(feature = "sled")]
 const SMALLEST_CACHE: u64 = 1 << 20;
+
+/// The least memory in KiB that password hashes get by default.
+const LEAST_HASH_MEMORY_KIB: usize = 64 << 10;
 
 /// Opens a database with settings other than the defaults; get it from [`Portcullis::builder`].
 ///
@@ -54,6 +57,8 @@ pub struct Builder {
     hashes: usize,
     queue: usize,
     patience: Duration,
+    share: Option<usize>,
+    hash_memory: Option<u64>,
     #[cfg_attr(not(feature = "sled"), expect(dead_code, reason = "settings of the sled backend"))]
     cache: u64,
     #[cfg_attr(not(feature = "sled"), expect(dead_code, reason = "settings of the sled backend"))]
@@ -82,6 +87,8 @@ impl Builder {
             hashes: std::thread::available_parallelism().map_or(1, usize::from),
             queue: 256,
             patience: Duration::from_secs(10),
+            share: None,
+            hash_memory: None,
             cache: 64 << 20,
             write_limit: Duration::from_secs(10),
             faults: Faults::default(),
@@ -170,10 +177,34 @@ impl Builder {
 
     /// The admission gate: how many password hashes run at once (each takes the memory of
     /// [`PasswordCost::memory_kib`]), how many may wait for that, and for how long. Whoever finds the queue full, or
-    /// waits longer, gets [`ErrorKind::Busy`](crate::ErrorKind::Busy). The default is one an available core, 256 in
-    /// the queue and 10 seconds.
+    /// waits longer, gets [`ErrorKind::Busy`](crate::ErrorKind::Busy) with
+    /// [`Error::retry_after`](crate::Error::retry_after). The default is one an available core, 256 in the queue and 10
+    /// seconds.
+    ///
+    /// Waiters stand in one line a source, which is the address that [`Client::ip`](crate::Client::ip) names (of an IPv6
+    /// address, the first 64 bits); all clients of unknown address are one source, and so is the application's own
+    /// creating of users and setting of passwords. The lines are served in turn. In a full queue, somebody of a source
+    /// with few waiters takes the place of who has waited longest in the longest line, who then gets `Busy`.
     pub fn admission(mut self, hashes: usize, queue: usize, patience: Duration) -> Self {
         (self.hashes, self.queue, self.patience) = (hashes, queue, patience);
+        self
+    }
+
+    /// How many of the admission gate's queue may be of one source; by default half of them, and at least one.
+    pub fn admission_share(mut self, waiters: usize) -> Self {
+        self.share = Some(waiters);
+        self
+    }
+
+    /// How much memory in bytes all password hashes that run at once may take together, with what is kept for the next
+    /// ones. A stored hash that asks for more than the present cost waits until there is so much; one that asks for more
+    /// than all of it is refused with `LimitExceeded`, so that its user can not log in.
+    ///
+    /// By default it is the memory of the present cost for each of the hashes that [`admission`](Self::admission) lets
+    /// run at once, and at least 64 MiB, so that hashes of the usual other costs can be verified on the smallest machine
+    /// (RFC 9106, section 4, the second recommended option).
+    pub fn admission_memory(mut self, bytes: u64) -> Self {
+        self.hash_memory = Some(bytes);
         self
     }
 
@@ -345,21 +376,9 @@ impl Builder {
 
     pub(super) fn start(self, store: Box<dyn Store>) -> Result<Portcullis> {
         self.history.check()?;
-        if self.hashes == 0 {
-            return Err(Error::invalid(
-                "admission.hashes",
-                "is 0; at least one password hash must be able to run",
-            ));
-        }
+        let gate = Gate::new(self.admission_limits()?);
         #[cfg_attr(not(feature = "testing"), expect(unused_mut, reason = "the hook of tests is set below"))]
-        let mut hasher = PasswordHasher::new(
-            self.cost,
-            self.hashes,
-            self.queue,
-            self.patience,
-            Arc::clone(&self.entropy),
-            self.keys.clone(),
-        )?;
+        let mut hasher = PasswordHasher::new(self.cost, gate, Arc::clone(&self.entropy), self.keys.clone())?;
         #[cfg(feature = "testing")]
         hasher.set_pause(self.pause);
         let parts = Parts {
@@ -380,5 +399,34 @@ impl Builder {
         let gate = Portcullis::of(engine);
         gate.permissions().declare_agreed(&self.declared)?;
         Ok(gate)
+    }
+
+    fn admission_limits(&self) -> Result<Limits> {
+        let (hashes, queue, patience) = (self.hashes, self.queue, self.patience);
+        if hashes == 0 {
+            return Err(Error::invalid(
+                "admission.hashes",
+                "is 0; at least one password hash must be able to run",
+            ));
+        }
+        let one = self.cost.blocks()?;
+        let blocks = match self.hash_memory {
+            None => one.saturating_mul(hashes).max(LEAST_HASH_MEMORY_KIB),
+            Some(bytes) => usize::try_from(bytes / 1024).unwrap_or(usize::MAX),
+        };
+        if blocks < one {
+            return Err(Error::invalid(
+                "admission_memory",
+                format!("is {blocks} KiB; one password hash of the present cost takes {one} KiB"),
+            ));
+        }
+        let share = self.share.unwrap_or_else(|| queue.div_ceil(2));
+        if share == 0 && queue > 0 {
+            return Err(Error::invalid(
+                "admission_share",
+                format!("is 0, so that nobody could use the queue of {queue}"),
+            ));
+        }
+        Ok(Limits { hashes, queue, share, blocks, patience })
     }
 }

@@ -14,6 +14,8 @@ mod delegations;
 mod demand;
 mod devices;
 mod duty;
+#[cfg(feature = "tokio")]
+mod entrance;
 mod events;
 mod factors;
 mod flags;
@@ -70,13 +72,16 @@ pub use users::Users;
 pub use verify::Verification;
 #[cfg(feature = "testing")]
 pub(crate) use {
-    populate::{assignments as populate_assignments, sessions as populate_sessions, users as populate_users},
+    populate::{
+        assignments as populate_assignments, hash_for_nobody, sessions as populate_sessions,
+        users as populate_users,
+    },
     verify::{decode_as_every_record, dump},
 };
 
 use crate::audit::Actor;
 use crate::clock::{Clock, Timestamp};
-use crate::crypto::{Keyring, PasswordHasher};
+use crate::crypto::{Admission, Keyring, PasswordHasher};
 use crate::error::Result;
 use crate::factor::TotpSettings;
 use crate::history::HistoryPolicy;
@@ -261,6 +266,24 @@ impl Portcullis {
         self.engine.hasher.computed()
     }
 
+    /// What the admission gate for password hashes does now and has done since the open.
+    ///
+    /// ```
+    /// # fn main() -> portcullis::Result<()> {
+    /// use portcullis::{Client, Credentials, Portcullis};
+    /// let gate = Portcullis::in_memory()?;
+    /// let _ = gate.login(&Credentials::password("nobody", "correct horse battery staple"), &Client::new());
+    /// let admission = gate.admission();
+    /// assert_eq!((admission.admitted, admission.running, admission.waiting), (1, 0, 0));
+    /// assert!(admission.peak_bytes <= admission.most_bytes);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn admission(&self) -> Admission {
+        self.engine.hasher.gate().figures()
+    }
+
     /// How much is in the read model, and the memory it takes.
     #[must_use]
     pub fn statistics(&self) -> Statistics {
@@ -339,6 +362,8 @@ pub(crate) struct Engine {
     timeline: Timeline,
     /// The turn of writers that meet too often: see `write`.
     turns: write::Turns,
+    #[cfg(feature = "tokio")]
+    calls: Arc<crate::crypto::Gate>,
 }
 
 /// What the settings come to.
@@ -400,6 +425,8 @@ impl Engine {
             names,
             timeline,
             turns,
+            #[cfg(feature = "tokio")]
+            calls: entrance::calls(),
         };
         // Nothing depends on this sweep, so that what it can not read or decode keeps nobody out; but a handle that
         // stopped while it ran is not handed out.

@@ -146,16 +146,21 @@ impl Batch {
     fn move_indexes<R: Record>(&mut self, old: Option<&R>, new: Option<&R>, primary: &[u8]) {
         for index in R::INDEXES {
             let rows = |record: Option<&R>| record.map(|r| row_keys(index, r, primary)).unwrap_or_default();
-            let (before, after) = (rows(old), rows(new));
-            for key in before.iter().filter(|key| !after.contains(key)) {
-                self.delete(index.table, key.clone());
+            let (mut before, mut after) = (rows(old), rows(new));
+            if !before.is_empty() && !after.is_empty() {
+                let former = before.clone();
+                before.retain(|key| !after.contains(key));
+                after.retain(|key| !former.contains(key));
             }
-            for key in after.iter().filter(|key| !before.contains(key)) {
+            for key in before {
+                self.delete(index.table, key);
+            }
+            for key in after {
                 // What this batch frees was another record's, which it expects unchanged.
-                if index.kind == Kind::Unique && !self.frees(index.table, key) {
+                if index.kind == Kind::Unique && !self.frees(index.table, &key) {
                     self.expect(index.table, key.clone(), Expect::Absent);
                 }
-                self.put(index.table, key.clone(), primary.to_vec());
+                self.put(index.table, key, primary.to_vec());
             }
         }
     }

@@ -102,13 +102,13 @@ fn fill(gate: &Portcullis) {
     flags.turn_off(targeted, FlagTarget::Scope(tenant)).unwrap();
     let terms = Grant::new().at(doc).until(at).because("trial");
     gate.acting_as(ada).flags().set_rule(targeted, FlagTarget::User(ada), &terms).unwrap();
-    let bob =
-        gate.users().create(NewUser::new("bob").password(PASSWORD).email("bob@example.org")).unwrap().id;
-    let mail = gate.users().verify_contact(bob, ContactId::from_number(0)).unwrap().id;
-    gate.factors().enrol_totp(bob, "phone").unwrap();
-    gate.factors().issue_recovery_codes(bob).unwrap();
-    let mail = gate.factors().enrol_contact(bob, mail, "").unwrap().id;
-    let who = Credentials::password("bob", PASSWORD);
+    let carol =
+        gate.users().create(NewUser::new("carol").password(PASSWORD).email("carol@example.org")).unwrap().id;
+    let mail = gate.users().verify_contact(carol, ContactId::from_number(0)).unwrap().id;
+    gate.factors().enrol_totp(carol, "phone").unwrap();
+    gate.factors().issue_recovery_codes(carol).unwrap();
+    let mail = gate.factors().enrol_contact(carol, mail, "").unwrap().id;
+    let who = Credentials::password("carol", PASSWORD);
     let LoginStep::NeedsFactor(challenge) = gate.start_login(&who, &Client::new()).unwrap() else { panic!() };
     gate.send_code(&challenge, mail).unwrap();
     gate.roles().update(other, RoleChange::new().assurance(Assurance::Two)).unwrap();

@@ -9,6 +9,7 @@
     reason = "a test that meets what it does not expect must stop"
 )]
 
+mod admission;
 mod ansi;
 mod attacks;
 mod audit;
@@ -37,10 +38,12 @@ mod guards;
 mod history;
 mod history_model;
 mod login;
+mod login_model;
 mod model;
 mod names;
 mod objects;
 mod on_behalf;
+mod on_tokio;
 mod races;
 mod review;
 mod roles;

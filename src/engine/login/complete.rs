@@ -6,7 +6,7 @@ use crate::assurance::{Assurance, Method, Methods};
 use crate::audit::{Actor, AuditKind, Subject};
 use crate::challenge::{self, ChallengeRecord, Step};
 use crate::credential::{self, CredentialRecord, MustChange};
-use crate::crypto::{OneTimeToken, Purpose, RecoveryCode, Token};
+use crate::crypto::{OneTimeToken, Purpose, RecoveryCode, Source, Token};
 use crate::engine::bookkeeping::Leftover;
 use crate::engine::events::{Event, EventKind};
 use crate::engine::passwords::{Prepared, stage_new_password};
@@ -93,7 +93,9 @@ impl Engine {
             return self.refuse(Some(id), &refusal, proved.methods, client);
         }
         let upgraded = match &proved.verified {
-            Some((password, phc)) => self.hasher.upgrade(password, phc)?.map(|new| (phc.as_str(), new)),
+            Some((password, phc)) => {
+                self.hasher.upgrade(password, phc, Source::of(client.ip))?.map(|new| (phc.as_str(), new))
+            }
             None => None,
         };
         let upgraded = upgraded.as_ref().map(|(old, new)| (*old, new.as_str()));

@@ -14,7 +14,7 @@ use super::Portcullis;
 use crate::assurance::{Method, Methods};
 use crate::clock::Timestamp;
 use crate::credential::{CredentialRecord, MustChange};
-use crate::crypto::{DeviceToken, MAX_PASSWORD_BYTES, OneTimeToken, RecoveryCode, Token};
+use crate::crypto::{DeviceToken, MAX_PASSWORD_BYTES, OneTimeToken, RecoveryCode, Source, Token};
 use crate::error::{Denial, Error, Result};
 use crate::id::{RoleId, UserId};
 use crate::secret::SecretText;
@@ -235,7 +235,7 @@ impl Portcullis {
             None => None,
         };
         let phc = credential.as_ref().map(|credential| credential.record.phc.as_str());
-        let verified = engine.hasher.verify(password, phc)?;
+        let verified = engine.hasher.verify(password, phc, Source::of(client.ip))?;
 
         let Some(user) = user else {
             return engine.refuse(None, &Refusal::UnknownName, Methods::NONE, client);
