@@ -1,11 +1,12 @@
 //! Login history: what is written with each attempt, what it takes to push something out, and what is told of it.
 
 use crate::events::{kinds, told};
+use crate::factors::{challenge, denied, keys};
 use crate::support::{Disk, OTHER, PASSWORD, all, log_in, refused, sound, user, world, world_with};
 use portcullis::testing::{FaultPoint, dump};
 use portcullis::{
-    AuditKind, Client, Credentials, ErrorKind, EventKind, HistoryPolicy, LoginOutcome as O, Method, Methods,
-    PageRequest, PastLogin, Portcullis, Status, UserId,
+    Answer, AuditKind, Client, Credentials, Denial, ErrorKind, EventKind, HistoryPolicy, LoginOutcome as O,
+    Method, Methods, PageRequest, PastLogin, Portcullis, Status, UserId,
 };
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -400,4 +401,50 @@ fn the_history_is_still_there_after_a_reopening() {
     let events = gate.subscribe(8).unwrap();
     assert!(attempt(&gate, PASSWORD, &at(2)));
     assert_eq!(kinds(&events).len(), 2, "a device and a network, and no failures");
+}
+
+/// OWASP ASVS 5.0, 6.3.5: somebody who has the password and not the second factor.
+#[test]
+fn what_was_proved_without_the_second_factor_is_kept_apart_and_told() {
+    let world = world_with(|builder| builder.keys(keys()));
+    let (gate, ada) = (&world.gate, world.user("ada").id);
+    let codes = gate.factors().issue_recovery_codes(ada).unwrap();
+    let app = gate.factors().enrol_totp(ada, "phone").unwrap();
+    let code = |secret| portcullis::testing::totp_code(secret, gate.now()).unwrap();
+    let events = gate.subscribe(64).unwrap();
+    gate.factors().confirm_totp(ada, app.factor(), &code(app.secret())).unwrap();
+    assert_eq!(kinds(&events), [EventKind::FactorChanged(app.factor())]);
+
+    let known = Methods::of(Method::Password);
+    let wrong = Answer::totp("000000");
+    let mut login = challenge(gate, "ada");
+    for _ in 0..4 {
+        denied(&gate.answer(login.token(), &wrong, &at(9)).unwrap(), Denial::Credentials);
+    }
+    assert_eq!(kinds(&events), [], "people mistype");
+    denied(&gate.answer(login.token(), &wrong, &at(9)).unwrap(), Denial::Credentials);
+    let [event] = &told(&events)[..] else { panic!("one event") };
+    assert_eq!((&event.kind, event.client.source()), (&EventKind::PartialLogin(known), at(9).source()));
+    let found = past(gate, ada);
+    assert_eq!(
+        found.iter().map(|entry| (entry.outcome, entry.attempts, entry.methods)).collect::<Vec<_>>(),
+        [(O::WrongFactor, 5, known), (O::StepPassed, 1, known)]
+    );
+
+    // Left alone, it is told when it is swept.
+    login = challenge(gate, "ada");
+    world.after(601);
+    assert_eq!(gate.maintain(100).unwrap().abandoned_logins, 1);
+    assert_eq!(kinds(&events), [EventKind::PartialLogin(known)]);
+
+    let step = gate.answer(challenge(gate, "ada").token(), &Answer::recovery_code(codes[0].as_str()), &at(1));
+    let both = step.unwrap().done().unwrap();
+    assert_eq!(kinds(&events), [EventKind::RecoveryCodeUsed]);
+    assert_eq!(past(gate, ada)[0].methods, both.session().methods);
+    gate.factors().remove(ada, app.factor()).unwrap();
+    assert_eq!(kinds(&events), [EventKind::FactorChanged(app.factor())]);
+    gate.users().mark_password_compromised(ada).unwrap();
+    assert_eq!(kinds(&events), [EventKind::PasswordCompromised]);
+    drop(login);
+    sound(gate);
 }
