@@ -24,6 +24,7 @@ mod history;
 mod id;
 mod macros;
 mod network;
+mod passkey;
 mod permission;
 mod role;
 mod scope;
@@ -54,6 +55,8 @@ pub use crypto::{
 };
 pub use delegation::{Ability, Delegation, RoleRange};
 pub use device::Device;
+#[cfg(feature = "passkeys")]
+pub use engine::Passkeys;
 pub use engine::{
     Access, Answer, AppliedRule, Audit, AuditHead, Builder, Challenge, CheckContext, CodeToSend, ContextRule,
     Credentials, Cursor, Decision, Delegations, Devices, Event, EventKind, Explanation, Factors, Finding,
@@ -72,6 +75,10 @@ pub use id::{
     UserId,
 };
 pub use network::Network;
+#[cfg(feature = "passkeys")]
+pub use passkey::{
+    Passkey, PasskeyAlgorithm, PasskeyId, PasskeyRegistration, PasskeySettings, UserVerification,
+};
 pub use permission::{Permission, PermissionSet};
 pub use role::{Role, RoleChange};
 pub use scope::Scope;

@@ -14,6 +14,54 @@ use std::time::Duration;
 
 pub use crate::store::{FaultPoint, Faults};
 
+/// The two halves of a passkey assertion by themselves, without a login around them: what a refusal commits (a suspended
+/// passkey) and writes into the audit log is the same.
+#[cfg(feature = "passkeys")]
+pub mod passkeys {
+    use crate::Portcullis;
+    use crate::engine;
+    use crate::error::Result;
+    use crate::id::UserId;
+    use crate::passkey::PasskeyId;
+
+    /// Who proved to hold a passkey, which one, and whether the authenticator verified the user.
+    pub type Proof = (UserId, PasskeyId, bool);
+
+    /// Options for the browser and the state to keep, for a user who is known; `None` without a passkey.
+    ///
+    /// # Errors
+    /// `InvalidInput` without a relying party; the storage kinds.
+    pub fn start_assertion(gate: &Portcullis, user: UserId) -> Result<Option<(String, Vec<u8>)>> {
+        engine::probe_start_assertion(gate, user)
+    }
+
+    /// Believes an assertion, or not. The caller is to use the state once; the counter is all that is checked here.
+    ///
+    /// # Errors
+    /// `Denied` with the reason in the audit log; `InvalidInput` for an answer that is too long; the storage kinds.
+    pub fn finish_assertion(gate: &Portcullis, state: &[u8], response: &str) -> Result<Proof> {
+        engine::probe_assertion(gate, state, response)
+            .map(|proof| (proof.user, proof.passkey, proof.user_verified))
+    }
+
+    /// Options for the browser and a ticket, for whoever is there.
+    ///
+    /// # Errors
+    /// `InvalidInput` without a relying party; the storage kinds.
+    pub fn start_login(gate: &Portcullis) -> Result<(String, String)> {
+        engine::probe_start_login(gate)
+    }
+
+    /// Believes an assertion once, or not.
+    ///
+    /// # Errors
+    /// As [`finish_assertion`].
+    pub fn finish_login(gate: &Portcullis, ticket: &str, response: &str) -> Result<Proof> {
+        engine::probe_login(gate, ticket, response)
+            .map(|proof| (proof.user, proof.passkey, proof.user_verified))
+    }
+}
+
 /// A clock that stands still until it is moved; clones share one time.
 ///
 /// ```
@@ -160,6 +208,15 @@ pub struct StoredRow {
     pub key: Vec<u8>,
     /// A record, or in an index the key that it leads to.
     pub value: Vec<u8>,
+}
+
+/// Writes a row as it is given, past every rule and check: what somebody could do who edits the files. The read model is
+/// told, as of any commit.
+///
+/// # Errors
+/// `NotFound` for a table that there is not; the storage kinds.
+pub fn danger_put(gate: &Portcullis, row: &StoredRow) -> Result<()> {
+    crate::engine::put_row(gate, row.table, &row.key, &row.value)
 }
 
 /// Every row of every table, in the order of the tables and their keys: what a test of the stored format compares.

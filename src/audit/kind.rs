@@ -171,6 +171,14 @@ kinds! {
     117 RecoveryCodeUsed "authn_recovery_code_used",
     /// A code was made to be sent to a user.
     118 CodeSent "authn_code_sent",
+    /// A user registered a passkey.
+    130 PasskeyRegistered "authn_passkey_registered",
+    /// A passkey got another label.
+    131 PasskeyRenamed "authn_passkey_renamed",
+    /// A passkey was removed.
+    132 PasskeyRemoved "authn_passkey_removed",
+    /// A passkey is refused from now on: its counter did not grow, so that it may have been copied.
+    133 PasskeySuspended "authn_passkey_suspended",
 }
 
 impl AuditKind {

@@ -67,6 +67,8 @@ pub struct Builder {
     declared: Vec<DeclaredPermission>,
     rules: Rules,
     names: NameRules,
+    #[cfg(feature = "passkeys")]
+    passkeys: Option<crate::passkey::PasskeySettings>,
     #[cfg(feature = "testing")]
     pause: crate::crypto::Pause,
 }
@@ -95,6 +97,8 @@ impl Builder {
             declared: Vec::new(),
             rules: Rules::default(),
             names: NameRules::default(),
+            #[cfg(feature = "passkeys")]
+            passkeys: None,
             #[cfg(feature = "testing")]
             pause: crate::crypto::Pause::default(),
         }
@@ -306,6 +310,13 @@ impl Builder {
         self
     }
 
+    /// The relying party of passkeys. Without this call nobody can register or use one.
+    #[cfg(feature = "passkeys")]
+    pub fn passkeys(mut self, settings: crate::passkey::PasskeySettings) -> Self {
+        self.passkeys = Some(settings);
+        self
+    }
+
     /// Password hashes that protect nothing and take microseconds, so that tests need not wait.
     #[cfg(feature = "testing")]
     pub fn danger_fast_password_hashes(mut self) -> Self {
@@ -353,6 +364,8 @@ impl Builder {
         }
         // Before there is a file: what can never be right leaves no database behind.
         self.declared = catalog::agreed(&self.declared)?;
+        #[cfg(feature = "passkeys")]
+        self.passkeys.as_ref().map(crate::passkey::PasskeySettings::checked).transpose()?;
         let options = crate::store::SledOptions {
             cache_capacity: self.cache,
             wait_limit: self.write_limit,
@@ -395,7 +408,12 @@ impl Builder {
             hooks: self.hooks,
             rules: self.rules,
         };
-        let engine = Engine::start(store, parts)?;
+        #[cfg_attr(not(feature = "passkeys"), expect(unused_mut, reason = "the relying party is set below"))]
+        let mut engine = Engine::start(store, parts)?;
+        #[cfg(feature = "passkeys")]
+        {
+            engine.relying_party = self.passkeys.map(|settings| settings.checked()).transpose()?;
+        }
         let gate = Portcullis::of(engine);
         gate.permissions().declare_agreed(&self.declared)?;
         Ok(gate)

@@ -26,6 +26,8 @@ mod identify;
 mod ids;
 mod login;
 mod page;
+#[cfg(feature = "passkeys")]
+mod passkeys;
 mod passwords;
 mod permissions;
 #[cfg(feature = "testing")]
@@ -59,6 +61,10 @@ pub use flags::{AppliedRule, FlagExplanation, FlagStep, Flags};
 pub use history::History;
 pub use login::{Answer, Challenge, CodeToSend, Credentials, Login, LoginStep};
 pub use page::{Cursor, Page, PageRequest};
+#[cfg(feature = "passkeys")]
+pub use passkeys::Passkeys;
+#[cfg(all(feature = "passkeys", feature = "testing"))]
+pub(crate) use passkeys::{probe_assertion, probe_login, probe_start_assertion, probe_start_login};
 pub use passwords::KeyUse;
 pub use permissions::Permissions;
 pub use principal::{Decision, Principal};
@@ -73,7 +79,7 @@ pub use verify::Verification;
 #[cfg(feature = "testing")]
 pub(crate) use {
     populate::{
-        assignments as populate_assignments, hash_for_nobody, sessions as populate_sessions,
+        assignments as populate_assignments, hash_for_nobody, put_row, sessions as populate_sessions,
         users as populate_users,
     },
     verify::{decode_as_every_record, dump},
@@ -103,6 +109,7 @@ use view::View;
 const TABLES: &[&[Table]] = &[
     crate::user::TABLES,
     crate::credential::TABLES,
+    crate::passkey::TABLES,
     crate::catalog::TABLES,
     crate::role::TABLES,
     crate::assignment::TABLES,
@@ -364,6 +371,9 @@ pub(crate) struct Engine {
     turns: write::Turns,
     #[cfg(feature = "tokio")]
     calls: Arc<crate::crypto::Gate>,
+    /// Who asks for passkeys, where that is set.
+    #[cfg(feature = "passkeys")]
+    relying_party: Option<crate::passkey::RelyingParty>,
 }
 
 /// What the settings come to.
@@ -427,6 +437,8 @@ impl Engine {
             turns,
             #[cfg(feature = "tokio")]
             calls: entrance::calls(),
+            #[cfg(feature = "passkeys")]
+            relying_party: None,
         };
         // Nothing depends on this sweep, so that what it can not read or decode keeps nobody out; but a handle that
         // stopped while it ran is not handed out.

@@ -1,4 +1,5 @@
-//! Large databases in a short time, for benches: the same records and the same commits, without audit records.
+//! Large databases in a short time, for benches: the same records and the same commits, without audit records. And single
+//! rows, as no engine writes them.
 
 use super::Portcullis;
 use crate::assignment::{self, AssignmentRecord};
@@ -109,4 +110,12 @@ pub(crate) fn sessions(gate: &Portcullis, users: &[UserId]) -> Result<Vec<Token>
 /// One hash for nobody, through the gate.
 pub(crate) fn hash_for_nobody(gate: &Portcullis, password: &str) -> Result<()> {
     gate.engine().hasher.verify(password, None, Source::Unknown).map(drop)
+}
+
+pub(crate) fn put_row(gate: &Portcullis, table: &str, key: &[u8], value: &[u8]) -> Result<()> {
+    let found = super::TABLES.concat().into_iter().find(|known| known.name == table);
+    let table = found.ok_or_else(|| Error::not_found("table", format_args!("\"{table}\"")))?;
+    let mut filler = Filler { gate, batch: Batch::new() };
+    filler.batch.put(table, key.to_vec(), value.to_vec());
+    filler.commit()
 }

@@ -15,6 +15,7 @@ use crate::factor::FactorRecord;
 use crate::flag::{FLAG_RULE_BY_END, FLAG_RULE_BY_TARGET, FlagRuleRecord, FlagTarget};
 use crate::history::{LOGIN_HISTORY, LOGIN_NETWORK, LoginRecord, NetworkRecord};
 use crate::id::{Flag, Key, RoleId, ScopeId, UserId};
+use crate::passkey::{PASSKEY, PasskeyRecord, PasskeyState, StateKey};
 use crate::permission::Permission;
 use crate::role::{self, DenyChunk, GrantChunk, ROLE_BY_NAME, ROLE_BY_PARENT, RoleRecord};
 use crate::scope::{SCOPE_BY_NAME, ScopeRecord};
@@ -22,9 +23,13 @@ use crate::separation::{self, SEPARATION_BY_ROLE, SeparationRecord};
 use crate::session::{SESSION_BY_EXPIRY, SESSION_BY_USER, SessionRecord};
 use crate::store::{self, Batch, CommitError, Record, Scan, Stored, Table};
 use crate::user::{AttributesRecord, ContactRecord, UserRecord};
+use std::time::Duration;
 
 /// Records that one batch removes or rewrites; each takes up to five operations.
 const BATCH: usize = 32;
+/// How long a spent challenge is remembered after it expired: a clock that is set back in a crash must be set back further
+/// than this to make an answer good again.
+const KEEP_SPENT: Duration = Duration::from_secs(3600);
 /// Rows that the change which left them behind sweeps itself before it returns.
 const SWEEP_AFTER: usize = 256;
 
@@ -44,6 +49,8 @@ pub struct Maintenance {
     pub leftovers: usize,
     /// Entries of login histories that were too old to be kept.
     pub history: usize,
+    /// Passkey ceremonies past their time that were removed.
+    pub ended_ceremonies: usize,
     /// Whether there is more to do: call again.
     pub more: bool,
 }
@@ -75,14 +82,17 @@ impl Portcullis {
         let history = engine.sweep_history(budget);
         let seen = engine.write_seen(budget);
         let abandoned = engine.sweep_challenges(budget);
+        let ceremonies = engine.sweep_ceremonies(budget);
         (done.leftovers, done.expired_sessions, done.seen_written) = (leftovers?, expired?, seen?);
         (done.ended_grants, done.abandoned_logins, done.history) = (ended?, abandoned?, history?);
+        done.ended_ceremonies = ceremonies?;
         let markers = engine.slice::<LeftoverRecord>(LEFTOVER, &[], 1)?;
         done.more = !markers.is_empty()
             || done.expired_sessions >= budget
             || done.ended_grants >= budget
             || done.abandoned_logins >= budget
             || done.history >= budget
+            || done.ended_ceremonies >= budget
             || done.seen_written >= budget;
         Ok(done)
     }
@@ -150,6 +160,7 @@ impl Engine {
             || self.stage_off::<AttributesRecord>(&mut batch, AttributesRecord::TABLE, &prefix)?
             || self.stage_off::<FormerPasswordRecord>(&mut batch, FormerPasswordRecord::TABLE, &prefix)?
             || self.stage_off::<FactorRecord>(&mut batch, FactorRecord::TABLE, &prefix)?
+            || self.stage_off::<PasskeyRecord>(&mut batch, PASSKEY, &prefix)?
             || self.stage_off::<DeviceRecord>(&mut batch, DEVICE, &prefix)?
             || self.stage_off::<NetworkRecord>(&mut batch, LOGIN_NETWORK, &prefix)?
             || self.stage_off::<LoginRecord>(&mut batch, LOGIN_HISTORY, &prefix)?
@@ -158,6 +169,9 @@ impl Engine {
         }
         if let Some(credential) = store::read::<CredentialRecord>(&*self.store, &user)? {
             batch.remove(&credential);
+        }
+        if let Some(open) = store::read::<PasskeyState>(&*self.store, &StateKey::Open(user))? {
+            batch.remove(&open);
         }
         Ok(batch)
     }
@@ -307,6 +321,33 @@ impl Engine {
                 break;
             }
             removed += count;
+        }
+        Ok(removed)
+    }
+
+    /// Removes spent challenges and open registrations whose time is over: bookkeeping without an audit record.
+    fn sweep_ceremonies(&self, budget: usize) -> Result<usize> {
+        let mut removed = 0;
+        // Spent ones stand in the order in which they expire; among the few that are open all are looked at.
+        for prefix in [StateKey::SPENT, StateKey::OPEN] {
+            let mut after: Option<Vec<u8>> = None;
+            while removed < budget {
+                let limit = BATCH.min(budget - removed);
+                let scan = Scan { prefix: &[prefix], after: after.as_deref(), limit, descending: false };
+                let (states, next) = store::page::<PasskeyState>(&*self.store, &scan)?;
+                let mut batch = Batch::new();
+                let over = |state: &&Stored<PasskeyState>| {
+                    let margin = if prefix == StateKey::SPENT { KEEP_SPENT } else { Duration::ZERO };
+                    state.record.expires().is_some_and(|expires| expires.saturating_add(margin) <= self.now())
+                };
+                let count = states.iter().filter(over).map(|state| batch.remove(state)).count();
+                self.commit_or_skip(batch)?;
+                removed += count;
+                match next {
+                    Some(next) if count > 0 || prefix == StateKey::OPEN => after = Some(next),
+                    _ => break,
+                }
+            }
         }
         Ok(removed)
     }

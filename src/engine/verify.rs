@@ -17,6 +17,7 @@ use crate::flag::{FlagRecord, FlagRuleRecord, FlagTarget};
 use crate::grant::Effect;
 use crate::history::{LoginRecord, NetworkRecord};
 use crate::id::{Flag, Key, ScopeId, UserId};
+use crate::passkey::{PasskeyRecord, PasskeyState, Secret};
 use crate::permission::PermissionSet;
 use crate::role::{self, DenyChunk, GrantChunk, HierarchyRecord, RoleRecord};
 use crate::scope::{ScopeRecord, ScopeTreeRecord};
@@ -79,6 +80,8 @@ impl Portcullis {
         engine.verify_table::<AttributesRecord>(&mut found)?;
         engine.verify_table::<CredentialRecord>(&mut found)?;
         engine.verify_table::<FormerPasswordRecord>(&mut found)?;
+        engine.verify_table::<PasskeyRecord>(&mut found)?;
+        engine.verify_table::<PasskeyState>(&mut found)?;
         engine.verify_table::<PermissionRecord>(&mut found)?;
         engine.verify_table::<RetiredRecord>(&mut found)?;
         engine.verify_table::<RoleRecord>(&mut found)?;
@@ -109,6 +112,7 @@ impl Portcullis {
             engine.verify_policy(&mut found)?;
             engine.verify_separation(&mut found)?;
             engine.verify_flags(&mut found)?;
+            engine.verify_passkeys(&mut found)?;
             engine.verify_view(&mut found)?;
         }
         Ok(found)
@@ -213,6 +217,18 @@ impl Engine {
         self.each::<SeparationRecord>(|set| {
             if let Some(broken) = self.broken_separation(&set.record)? {
                 found.problem(format_args!("separation: {broken}"));
+            }
+            Ok(())
+        })
+    }
+
+    /// Whether every passkey is as it was sealed.
+    fn verify_passkeys(&self, found: &mut Verification) -> Result<()> {
+        self.each::<PasskeyRecord>(|passkey| {
+            if let Err(error) =
+                Secret::required(&*self.store).and_then(|secret| secret.check(&passkey.record))
+            {
+                found.problem(format_args!("passkey: {error}"));
             }
             Ok(())
         })
@@ -426,6 +442,8 @@ pub(crate) fn decode_as_every_record(bytes: &[u8]) -> usize {
         + taken::<AttributesRecord>(bytes)
         + taken::<CredentialRecord>(bytes)
         + taken::<FormerPasswordRecord>(bytes)
+        + taken::<PasskeyRecord>(bytes)
+        + taken::<PasskeyState>(bytes)
         + taken::<PermissionRecord>(bytes)
         + taken::<RetiredRecord>(bytes)
         + taken::<RoleRecord>(bytes)

@@ -1,12 +1,14 @@
 //! Every operation that changes anything, and the one audit record that it writes.
 
+use crate::authenticator::Authenticator;
 use crate::factors::keys;
+use crate::passkeys::register;
 use crate::support::{OTHER, PASSWORD, backwards, log_in, sound, user, world_with};
 use portcullis::{
     Ability, Actor, AuditKind, Client, ContactId, Credentials, DelegationId, DeviceId, FactorId, Flag,
-    FlagChange, FlagState, FlagTarget, Grant, NewContact, NewUser, Outcome, Permission, Portcullis,
-    RoleChange, RoleId, RoleRange, ScopeId, SeparationId, SeparationKind, SessionId, Status, Subject,
-    Timestamp, UserChange, UserId,
+    FlagChange, FlagState, FlagTarget, Grant, NewContact, NewUser, Outcome, PasskeyId, Permission,
+    Portcullis, RoleChange, RoleId, RoleRange, ScopeId, SeparationId, SeparationKind, SessionId, Status,
+    Subject, Timestamp, UserChange, UserId,
 };
 use std::collections::BTreeSet;
 
@@ -32,6 +34,7 @@ pub(crate) struct Scene {
     pub(crate) phone: ContactId,
     /// Her recovery codes.
     pub(crate) factor: FactorId,
+    pub(crate) passkey: PasskeyId,
 }
 
 impl Scene {
@@ -67,6 +70,7 @@ pub(crate) fn scene() -> Scene {
     gate.users().verify_contact(ada, phone).unwrap();
     gate.factors().issue_recovery_codes(ada).unwrap();
     let factor = gate.factors().of_user(ada).unwrap()[0].id;
+    let passkey = register(&gate, ada, &mut Authenticator::named("ada")).unwrap().id;
     Scene {
         gate: gate.acting_as(boss),
         boss,
@@ -85,6 +89,7 @@ pub(crate) fn scene() -> Scene {
         flag,
         phone,
         factor,
+        passkey,
     }
 }
 
@@ -381,6 +386,25 @@ pub(crate) const OPERATIONS: &[Operation] = {
             |s| (S::Flag(s.flag), Some(S::Role(s.reader))),
             |s| s.gate.flags().remove_rule(s.flag, FlagTarget::Role(s.reader), ScopeId::ROOT).unwrap(),
         ),
+        (
+            K::PasskeyRegistered,
+            |s| (S::User(s.ada), None),
+            |s| {
+                register(&s.gate, s.ada, &mut Authenticator::named("another")).unwrap();
+            },
+        ),
+        (
+            K::PasskeyRenamed,
+            |s| (S::User(s.ada), None),
+            |s| {
+                s.gate.passkeys().rename(s.ada, s.passkey, "blue key").unwrap();
+            },
+        ),
+        (
+            K::PasskeyRemoved,
+            |s| (S::User(s.ada), None),
+            |s| s.gate.passkeys().remove(s.ada, s.passkey).unwrap(),
+        ),
         (K::FlagDeleted, |s| (S::Flag(s.flag), None), |s| s.gate.flags().delete(s.flag).unwrap()),
         (
             K::FactorEnrolling,
@@ -455,6 +479,7 @@ fn every_change_writes_exactly_one_record_that_says_who_did_what_to_whom() {
         AuditKind::PasswordChangeRefused,
         AuditKind::BreachCheckFailed,
         AuditKind::NameConfusable,
+        AuditKind::PasskeySuspended,
     ]);
     assert!(kinds.iter().eq(AuditKind::ALL), "{kinds:?}");
 }
@@ -484,6 +509,7 @@ fn what_is_refused_writes_nothing() {
             flag: Flag::from_number(999),
             phone: ContactId::from_number(999),
             factor: FactorId::from_number(999),
+            passkey: PasskeyId::from_number(999),
             gate: scene.gate.clone(),
         };
         let refused = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(&nobody)));

@@ -30,6 +30,7 @@ fn every_way_round_is_refused() {
             |t, g| g.access().withdraw(t.ada, t.read, t.acme),
         ),
         ("one's own end", nothing, |t, g| g.roles().assign_with(t.ada, t.admin, &Grant::new().at(t.doc))),
+        ("a passkey for somebody", nothing, |t, g| g.passkeys().start_registration(t.bob).map(drop)),
         ("one's own password", nothing, |t, g| g.users().set_password(t.ada, OTHER)),
         ("a role of all tenants", nothing, |t, g| g.roles().grant(t.member, [t.read])),
         ("inherit from outside", nothing, |t, g| g.roles().inherit(t.own, t.root)),

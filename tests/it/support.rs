@@ -1,9 +1,10 @@
 //! Databases to test on, and the questions that every module asks.
 
+use crate::authenticator::{ORIGIN, RP};
 use portcullis::testing::{Faults, ManualClock, SeededEntropy};
 use portcullis::{
-    Builder, Client, Credentials, Error, ErrorKind, Login, NewUser, Page, PageRequest, Portcullis, Result,
-    StatusKind, Timestamp, User, UserId,
+    Builder, Client, Credentials, Error, ErrorKind, Login, NewUser, Page, PageRequest, PasskeySettings,
+    Portcullis, Result, StatusKind, Timestamp, User, UserId,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
@@ -23,6 +24,7 @@ pub(crate) struct World {
 fn parts() -> (Builder, ManualClock, SeededEntropy) {
     let (clock, entropy) = (ManualClock::new(), SeededEntropy::new(7));
     let builder = Portcullis::builder().clock(clock.clone()).entropy(entropy.clone());
+    let builder = builder.passkeys(PasskeySettings::new(RP, [ORIGIN]).name("Example"));
     (builder.danger_fast_password_hashes(), clock, entropy)
 }
 
@@ -141,6 +143,7 @@ pub(crate) fn everything(gate: &Portcullis) -> Vec<String> {
         found.push(format!("{:?} {:?}", gate.users().profile(user.id), gate.users().preferences(user.id)));
         found.push(format!("{:?}", all(|page| gate.roles().of_user(user.id, page))));
         found.push(format!("{:?}", all(|page| gate.sessions().of_user(user.id, page))));
+        found.push(format!("{:?}", gate.passkeys().of_user(user.id)));
     }
     for status in StatusKind::ALL {
         found.push(format!("{:?}", all(|page| gate.users().by_status(status, page)).len()));

@@ -24,6 +24,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("credential", 4),
     ("challenge", 4),
     ("factor", 4),
+    ("passkey", 4),
     ("audit", 4),
     ("assignment", 4),
     ("catalog", 4),
