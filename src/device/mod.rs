@@ -96,16 +96,20 @@ pub(crate) fn of_user(store: &dyn Store, user: UserId) -> Result<Vec<Stored<Devi
     Ok(found)
 }
 
-/// Stages a new device, and the end of others where there would be more than `most`: first of those that were never seen
-/// again after they came, so that a client which keeps no token can not push out the ones that do.
+/// Stages a new device, and the end of others where there would be more than `most`: first of those that were not seen
+/// after `since`, then of those that were never seen again after they came, so that a client which keeps no token can not
+/// push out the ones that do.
 pub(crate) fn stage_device(
     store: &dyn Store,
     batch: &mut Batch,
     new: &DeviceRecord,
     most: usize,
+    since: Timestamp,
 ) -> Result<()> {
     let mut others = of_user(store, new.user)?;
-    others.sort_by_key(|other| (other.record.logins > 1, other.record.seen, other.record.id));
+    others.sort_by_key(|Stored { record: other, .. }| {
+        (other.seen >= since, other.logins > 1, other.seen, other.id)
+    });
     let over = (others.len() + 1).saturating_sub(most);
     for gone in others.iter().take(over) {
         batch.remove(gone);

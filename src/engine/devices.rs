@@ -255,7 +255,8 @@ impl Engine {
             logins: 1,
             network,
         };
-        device::stage_device(plan.store, &mut plan.batch, &new, self.history.devices)?;
+        let (most, since) = (self.history.devices, self.history.forgotten_before(plan.now));
+        device::stage_device(plan.store, &mut plan.batch, &new, most, since)?;
         Ok(LoginDevice { id: Some(proof.device), token: Some(token) })
     }
 }

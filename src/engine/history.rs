@@ -187,9 +187,10 @@ impl Engine {
         let mut entry = LoginRecord::new(user, LoginOutcome::Success, session.methods, now);
         entry.device = device.id;
         entry.session = Some(session.id);
-        entry.refused = refused.first().map_or(0, |newest| newest.record.number.saturating_add(1));
+        let from = before.as_ref().map_or(0, |before| before.refused);
+        entry.refused = history::next_number(&refused).max(from);
         from_client(&mut entry, client);
-        let number = before.as_ref().map(|before| before.number);
+        let number = before.as_ref().map_or(0, |before| before.number.saturating_add(1));
         history::stage_entry(plan.store, &mut plan.batch, number, entry, &self.history)?;
         let network = self.network_of(client);
         let new_network = match network {
@@ -200,9 +201,12 @@ impl Engine {
             None => false,
         };
 
-        let from = before.as_ref().map_or(0, |before| before.refused);
-        let since = refused.iter().take_while(|refused| refused.record.number >= from);
-        let failures = since.fold(0u32, |sum, refused| sum.saturating_add(refused.record.attempts));
+        // What is too old to be kept counts no more, swept or not.
+        let kept = self.history.forgotten_before(now);
+        let failures = refused
+            .iter()
+            .filter(|refused| refused.record.number >= from && refused.record.last >= kept)
+            .fold(0u32, |sum, refused| sum.saturating_add(refused.record.attempts));
         let told = |kind| {
             let event = Event::of(user, kind).from(client);
             Event { device: device.id, session: Some(session.id), ..event }

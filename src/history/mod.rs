@@ -7,7 +7,9 @@ mod ops;
 mod policy;
 mod record;
 
-pub(crate) use ops::{newest, of_sort, oldest_days, stage_entry, stage_network, stage_refused, stripped};
+pub(crate) use ops::{
+    newest, next_number, of_sort, oldest_days, stage_entry, stage_network, stage_refused, stripped,
+};
 pub use policy::HistoryPolicy;
 pub(crate) use record::{LOGIN_HISTORY, LOGIN_NETWORK, LoginRecord, NetworkRecord, Sort, TABLES};
 
@@ -21,7 +23,7 @@ use std::net::IpAddr;
 
 /// What an attempt to log in came to. It is for the eyes of the user whose account it is: somebody who is not let in hears
 /// less.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum LoginOutcome {
     /// It opened a session.

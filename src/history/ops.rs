@@ -35,6 +35,11 @@ pub(crate) fn of_sort(
     Ok(store::page(store, &scan)?.0)
 }
 
+/// The number after the newest of these, which come the newest first.
+pub(crate) fn next_number(newest_first: &[Stored<LoginRecord>]) -> u64 {
+    newest_first.first().map_or(0, |newest| newest.record.number.saturating_add(1))
+}
+
 /// The newest entry of one sort.
 pub(crate) fn newest(store: &dyn Store, user: UserId, sort: Sort) -> Result<Option<Stored<LoginRecord>>> {
     Ok(of_sort(store, user, sort, None, 1)?.pop())
@@ -67,11 +72,11 @@ pub(crate) fn stripped(record: &LoginRecord) -> LoginRecord {
     }
 }
 
-/// Stages an entry with the number after the newest, and the end of some that are beyond the bound or too old.
+/// Stages an entry with that number, and the end of some that are beyond the bound or too old.
 pub(crate) fn stage_entry(
     store: &dyn Store,
     batch: &mut Batch,
-    newest: Option<u64>,
+    number: u64,
     mut entry: LoginRecord,
     policy: &HistoryPolicy,
 ) -> Result<()> {
@@ -84,7 +89,7 @@ pub(crate) fn stage_entry(
     if most == 0 {
         return Ok(());
     }
-    entry.number = newest.map_or(0, |newest| newest.saturating_add(1));
+    entry.number = number;
     entry.user_agent.truncate(entry.user_agent.floor_char_boundary(USER_AGENT));
     let prefix = (entry.user, entry.sort as u8).bytes();
     let (oldest, _) =
@@ -131,7 +136,8 @@ pub(crate) fn stage_refused(
         entry.user_agent.truncate(entry.user_agent.floor_char_boundary(USER_AGENT));
         return batch.replace(old, &entry);
     }
-    stage_entry(store, batch, recent.first().map(|newest| newest.record.number), entry, policy)
+    // Where all before it were removed, the numbers go on behind those that the last success has counted.
+    stage_entry(store, batch, next_number(&recent).max(from), entry, policy)
 }
 
 /// Stages that the user logged in from a network; true if it is not among the remembered.

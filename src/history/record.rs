@@ -29,7 +29,7 @@ impl Sort {
     pub(crate) const ALL: [Self; 3] = [Self::Success, Self::Refused, Self::Step];
 }
 
-/// An entry. The entries of one user and sort are numbered without a gap as they come, so that the next number is read off
+/// An entry. The entries of one user and sort are numbered as they come, so that the next number is read off
 /// the newest, and two logins at once can not both take it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LoginRecord {
@@ -46,7 +46,7 @@ pub(crate) struct LoginRecord {
     pub(crate) device_name: String,
     pub(crate) user_agent: String,
     pub(crate) session: Option<SessionId>,
-    /// Of a success: the number that the next refused attempt would have had.
+    /// Of a success: the number that the next refused attempt gets at least.
     pub(crate) refused: u64,
     /// Whether only the time is left, of the last success of somebody who has not come for long.
     pub(crate) bare: bool,

@@ -36,6 +36,8 @@ mod flags_races;
 mod flags_rules;
 mod format;
 mod guards;
+mod history;
+mod history_model;
 mod import;
 mod import_model;
 mod legacy;
