@@ -123,6 +123,12 @@ id!(
     "session"
 );
 id!(
+    /// Names a device of one user; a random number that is safe to show and to log, unlike the device's token.
+    DeviceId,
+    u64,
+    "device"
+);
+id!(
     /// Names a feature flag; never reused, so a value kept over a restart still means the same flag.
     Flag,
     u32,
@@ -200,6 +206,7 @@ fixed!(
     ScopeId = 4,
     Permission = 4,
     SessionId = 8,
+    DeviceId = 8,
     SeparationId = 4,
     Flag = 4
 );

@@ -14,13 +14,16 @@ mod clock;
 mod credential;
 mod crypto;
 mod delegation;
+mod device;
 mod engine;
 mod error;
 mod factor;
 mod flag;
 mod grant;
+mod history;
 mod id;
 mod macros;
+mod network;
 mod permission;
 mod role;
 mod scope;
@@ -39,22 +42,28 @@ pub use assurance::{Assurance, Method, Methods};
 pub use audit::{Actor, AuditKind, AuditRecord, Outcome, Subject};
 pub use catalog::{DeclaredPermission, PermissionInfo};
 pub use clock::{Clock, SystemClock, Timestamp};
-pub use crypto::{KeyId, Keyring, OneTimeToken, PasswordCost, RecoveryCode, Token, TotpAlgorithm};
+pub use crypto::{
+    DeviceToken, KeyId, Keyring, OneTimeToken, PasswordCost, RecoveryCode, Token, TotpAlgorithm,
+};
 pub use delegation::{Ability, Delegation, RoleRange};
+pub use device::Device;
 pub use engine::{
     Access, Answer, AppliedRule, Audit, AuditHead, Builder, Challenge, CheckContext, CodeToSend, ContextRule,
-    Credentials, Cursor, Decision, Delegations, Explanation, Factors, Finding, FlagExplanation, FlagStep,
-    Flags, Impact, Link, Login, LoginStep, Maintenance, ObjectOperation, Page, PageRequest, Permissions,
-    Portcullis, Principal, Review, Roles, Scopes, SeparationOfDuty, Sessions, Standing, Statistics,
-    TotpEnrolment, UnusedRole, Users, Verification, WhatIf,
+    Credentials, Cursor, Decision, Delegations, Devices, Explanation, Factors, Finding, FlagExplanation,
+    FlagStep, Flags, Impact, Link, Login, LoginStep, Maintenance, ObjectOperation, Page, PageRequest,
+    Permissions, Portcullis, Principal, Review, Roles, Scopes, SeparationOfDuty, Sessions, Standing,
+    Statistics, TotpEnrolment, UnusedRole, Users, Verification, WhatIf,
 };
 pub use error::{Denial, Error, ErrorKind, Result};
 pub use factor::{Factor, TotpSettings};
 pub use flag::{FlagChange, FlagInfo, FlagRule, FlagState, FlagTarget, NewFlag};
 pub use grant::{Effect, Grant};
+pub use history::HistoryPolicy;
 pub use id::{
-    ContactId, DelegationId, FactorId, Flag, RoleId, ScopeId, SeparationId, SessionId, Stamp, UserId,
+    ContactId, DelegationId, DeviceId, FactorId, Flag, RoleId, ScopeId, SeparationId, SessionId, Stamp,
+    UserId,
 };
+pub use network::Network;
 pub use permission::{Permission, PermissionSet};
 pub use role::{Role, RoleChange};
 pub use scope::Scope;

@@ -139,6 +139,10 @@ kinds! {
     85 DelegationDeleted "authz_delegation_deleted",
     /// Somebody tried what no delegation of theirs covers; the detail has what.
     86 DelegationRefused "authz_fail",
+    /// A device of a user got another name.
+    105 DeviceRenamed "device_renamed",
+    /// A device of a user was forgotten, with or without the sessions that were opened on it.
+    106 DeviceRevoked "device_revoked",
     /// A step of a login was right, and another one is asked for; the detail has which.
     110 LoginStep "authn_login_step",
     /// Logins under way were not gone on with in time.

@@ -14,8 +14,8 @@ pub(crate) use password::Pause;
 pub(crate) use password::{MAX_PASSWORD_BYTES, MIN_PASSWORD_CHARS, PasswordHasher};
 pub use recovery::RecoveryCode;
 pub(crate) use recovery::{matching_code, sent_code};
-pub(crate) use token::{Digest, Presented, Purpose};
-pub use token::{OneTimeToken, Token};
+pub(crate) use token::{DeviceProof, Digest, Presented, Purpose};
+pub use token::{DeviceToken, OneTimeToken, Token};
 pub use totp::TotpAlgorithm;
 #[cfg(feature = "testing")]
 pub(crate) use totp::totp_code;

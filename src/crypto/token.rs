@@ -1,7 +1,7 @@
 //! Tokens: a public id that finds the record, and a 256-bit secret that proves it.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::SessionId;
+use crate::id::{DeviceId, SessionId};
 use crate::secret::{Entropy, equal, random};
 use base64_simd::{Out, URL_SAFE_NO_PAD};
 use std::fmt;
@@ -14,6 +14,8 @@ pub(crate) enum Purpose {
     Session,
     /// A login that is not complete.
     Challenge,
+    /// A device from which somebody has logged in.
+    Device,
 }
 
 const PREFIX_BYTES: usize = 4;
@@ -23,6 +25,7 @@ impl Purpose {
         match self {
             Self::Session => "pcs_",
             Self::Challenge => "pcl_",
+            Self::Device => "pcd_",
         }
     }
 }
@@ -103,6 +106,57 @@ impl AsRef<str> for OneTimeToken {
 impl fmt::Debug for OneTimeToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("OneTimeToken(<secret>)")
+    }
+}
+
+/// What a device presents with every login from it, so that it is known again: `pcd_` and 54 characters of base64url.
+///
+/// It opens nothing and replaces no password. Keep it on the device for as long as a cookie lives. It is shown once, by
+/// the login that made it; the database holds its BLAKE3 digest only. `Debug` does not show it, it has no `Display`, and
+/// it wipes itself when dropped.
+pub struct DeviceToken(Zeroizing<String>);
+
+impl DeviceToken {
+    /// The text to keep on the device.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// A fresh token, and what is stored of it.
+    pub(crate) fn mint(entropy: &dyn Entropy) -> Result<(Self, DeviceProof)> {
+        let (text, presented) = mint(entropy, Purpose::Device)?;
+        Ok((Self(text), DeviceProof::of(&presented)))
+    }
+}
+
+impl AsRef<str> for DeviceToken {
+    fn as_ref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl fmt::Debug for DeviceToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DeviceToken(<secret>)")
+    }
+}
+
+/// A device token as it is presented or stored: without its secret.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DeviceProof {
+    pub(crate) device: DeviceId,
+    pub(crate) digest: Digest,
+}
+
+impl DeviceProof {
+    /// Decodes the text of a device token; `None` for anything else, of any length.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        Presented::parse_as(Purpose::Device, text).as_ref().map(Self::of)
+    }
+
+    fn of(presented: &Presented) -> Self {
+        Self { device: DeviceId::from_number(presented.id), digest: presented.digest() }
     }
 }
 

@@ -7,6 +7,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::crypto::{Keyring, PasswordCost, PasswordHasher};
 use crate::error::{Error, Result};
 use crate::factor::TotpSettings;
+use crate::history::HistoryPolicy;
 use crate::secret::{Entropy, SystemEntropy};
 use crate::session::SessionLimits;
 use crate::store::{Faults, MemoryStore, Store};
@@ -43,6 +44,7 @@ pub struct Builder {
     keys: Keyring,
     totp: TotpSettings,
     limits: SessionLimits,
+    history: HistoryPolicy,
     hashes: usize,
     queue: usize,
     patience: Duration,
@@ -67,6 +69,7 @@ impl Builder {
             keys: Keyring::default(),
             totp: TotpSettings::default(),
             limits: SessionLimits::default(),
+            history: HistoryPolicy::new(),
             hashes: std::thread::available_parallelism().map_or(1, usize::from),
             queue: 256,
             patience: Duration::from_secs(10),
@@ -124,6 +127,12 @@ impl Builder {
     /// How long sessions live that begin from now on.
     pub fn session_limits(mut self, limits: SessionLimits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// What is remembered of the logins of each user.
+    pub fn history(mut self, policy: HistoryPolicy) -> Self {
+        self.history = policy;
         self
     }
 
@@ -253,6 +262,7 @@ impl Builder {
     }
 
     pub(super) fn start(self, store: Box<dyn Store>) -> Result<Portcullis> {
+        self.history.check()?;
         if self.hashes == 0 {
             return Err(Error::invalid(
                 "admission.hashes",
@@ -277,6 +287,7 @@ impl Builder {
             keys: self.keys,
             totp: self.totp,
             limits: self.limits,
+            history: self.history,
             rules: self.rules,
         };
         let engine = Engine::start(store, parts)?;

@@ -125,7 +125,7 @@ impl CheckContext<'_> {
         let found = store::read::<SessionRecord>(&*self.engine.store, &session)?;
         Ok(found.map(|found| {
             let SessionRecord { device, ip, user_agent, .. } = found.record;
-            Client { device, ip, user_agent }
+            Client { device, ip, user_agent, ..Client::default() }
         }))
     }
 }

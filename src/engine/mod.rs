@@ -11,6 +11,7 @@ mod builder;
 mod context;
 mod declare;
 mod delegations;
+mod devices;
 mod duty;
 mod factors;
 mod flags;
@@ -42,6 +43,7 @@ pub use audit::{Audit, AuditHead};
 pub use builder::Builder;
 pub use context::{CheckContext, ContextRule};
 pub use delegations::Delegations;
+pub use devices::Devices;
 #[cfg(feature = "testing")]
 pub(crate) use factors::code_of as totp_code;
 pub use factors::{Factors, TotpEnrolment};
@@ -69,6 +71,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::crypto::{Keyring, PasswordHasher};
 use crate::error::Result;
 use crate::factor::TotpSettings;
+use crate::history::HistoryPolicy;
 use crate::id::UserId;
 use crate::secret::Entropy;
 use crate::session::SessionLimits;
@@ -94,6 +97,7 @@ const TABLES: &[&[Table]] = &[
     crate::separation::TABLES,
     crate::flag::TABLES,
     crate::session::TABLES,
+    crate::device::TABLES,
     crate::challenge::TABLES,
     crate::factor::TABLES,
     crate::audit::TABLES,
@@ -315,6 +319,7 @@ pub(crate) struct Engine {
     totp: TotpSettings,
     user_ids: ids::UserIds,
     limits: SessionLimits,
+    history: HistoryPolicy,
     rules: Rules,
     timeline: Timeline,
     /// The turn of writers that meet too often: see `write`.
@@ -330,6 +335,7 @@ struct Parts {
     keys: Keyring,
     totp: TotpSettings,
     limits: SessionLimits,
+    history: HistoryPolicy,
     rules: Rules,
 }
 
@@ -338,7 +344,7 @@ const OPEN_SWEEP: usize = 4096;
 
 impl Engine {
     fn start(store: Box<dyn Store>, parts: Parts) -> Result<Self> {
-        let Parts { clock, trust_clock, entropy, hasher, keys, totp, limits, rules } = parts;
+        let Parts { clock, trust_clock, entropy, hasher, keys, totp, limits, history, rules } = parts;
         let view = Arc::new(View::new()?);
         load(&*store, &view)?;
         store.watch(Arc::clone(&view) as Arc<dyn Sink>);
@@ -356,6 +362,7 @@ impl Engine {
             totp,
             user_ids,
             limits,
+            history,
             rules,
             timeline,
             turns,

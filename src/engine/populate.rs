@@ -96,6 +96,7 @@ pub(crate) fn sessions(gate: &Portcullis, users: &[UserId]) -> Result<Vec<Token>
             roles: None,
             methods: Methods::of(Method::Password),
             authenticated: now,
+            device_id: None,
         })?;
         tokens.push(token);
         filler.commit_if_full()?;

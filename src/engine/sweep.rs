@@ -8,6 +8,7 @@ use crate::assignment::{ASSIGNMENT_BY_END, ASSIGNMENT_BY_ROLE, ASSIGNMENT_BY_SCO
 use crate::audit::{Actor, AuditKind};
 use crate::credential::CredentialRecord;
 use crate::delegation::{DELEGATION_BY_ROLE, DelegationRecord};
+use crate::device::{DEVICE, DeviceRecord};
 use crate::error::{Error, Result};
 use crate::flag::{FLAG_RULE_BY_END, FLAG_RULE_BY_TARGET, FlagRuleRecord, FlagTarget};
 use crate::id::{Flag, Key, RoleId, ScopeId, UserId};
@@ -145,6 +146,12 @@ impl Engine {
             batch.remove(&grant);
         }
         if batch.operations() > 0 || self.stage_rules_off(&mut batch, FlagTarget::User(user))? {
+            return Ok(batch);
+        }
+        for device in self.slice::<DeviceRecord>(DEVICE, &prefix, BATCH)? {
+            batch.remove(&device);
+        }
+        if batch.operations() > 0 {
             return Ok(batch);
         }
         for contact in self.slice::<ContactRecord>(ContactRecord::TABLE, &prefix, BATCH)? {

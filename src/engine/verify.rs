@@ -9,6 +9,7 @@ use crate::audit::{self, AUDIT};
 use crate::catalog::{PermissionRecord, RetiredRecord};
 use crate::credential::CredentialRecord;
 use crate::delegation::{DelegationRecord, DelegationsRecord};
+use crate::device::DeviceRecord;
 use crate::error::Result;
 use crate::flag::{FlagRecord, FlagRuleRecord, FlagTarget};
 use crate::grant::Effect;
@@ -91,6 +92,7 @@ impl Portcullis {
         engine.verify_table::<FlagRecord>(&mut found)?;
         engine.verify_table::<FlagRuleRecord>(&mut found)?;
         engine.verify_table::<SessionRecord>(&mut found)?;
+        engine.verify_table::<DeviceRecord>(&mut found)?;
         engine.verify_table::<SequenceRecord>(&mut found)?;
         engine.verify_table::<LeftoverRecord>(&mut found)?;
         engine.verify_table::<ProtectionRecord>(&mut found)?;
@@ -432,6 +434,7 @@ pub(crate) fn decode_as_every_record(bytes: &[u8]) -> usize {
         + taken::<FlagRecord>(bytes)
         + taken::<FlagRuleRecord>(bytes)
         + taken::<SessionRecord>(bytes)
+        + taken::<DeviceRecord>(bytes)
         + taken::<SequenceRecord>(bytes)
         + taken::<LeftoverRecord>(bytes)
         + taken::<ProtectionRecord>(bytes)

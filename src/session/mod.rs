@@ -6,8 +6,9 @@ pub(crate) use record::{SESSION, SESSION_BY_EXPIRY, SESSION_BY_USER, SessionReco
 
 use crate::assurance::Methods;
 use crate::clock::Timestamp;
+use crate::crypto::DeviceProof;
 use crate::error::{Error, Result};
-use crate::id::{RoleId, SessionId, UserId};
+use crate::id::{DeviceId, RoleId, SessionId, UserId};
 use crate::text;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -37,6 +38,8 @@ pub struct Session {
     pub methods: Methods,
     /// When that was, the last time.
     pub authenticated: Timestamp,
+    /// The device it was opened on, which may have been forgotten since; `None` where devices are not remembered.
+    pub device: Option<DeviceId>,
 }
 
 /// Where a login comes from, as far as the caller knows.
@@ -46,7 +49,21 @@ pub struct Client {
     pub(crate) device: String,
     pub(crate) ip: Option<IpAddr>,
     pub(crate) user_agent: String,
+    pub(crate) known_as: KnownAs,
 }
+
+/// The device token that a client presents. It takes no part in comparisons, so that clients can be compared by `==`, and
+/// the secret itself is not kept.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct KnownAs(Option<DeviceProof>);
+
+impl PartialEq for KnownAs {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for KnownAs {}
 
 impl Client {
     /// Nothing known.
@@ -70,6 +87,17 @@ impl Client {
     pub fn user_agent(mut self, user_agent: impl Into<String>) -> Self {
         self.user_agent = user_agent.into();
         self
+    }
+
+    /// The [`DeviceToken`](crate::DeviceToken) that an earlier login from this device gave out. One that is not known, any
+    /// more or at all, is as good as none. Two clients that differ in this only are equal.
+    pub fn device_token(mut self, token: impl AsRef<str>) -> Self {
+        self.known_as = KnownAs(DeviceProof::parse(token.as_ref()));
+        self
+    }
+
+    pub(crate) fn device_proof(&self) -> Option<DeviceProof> {
+        self.known_as.0
     }
 
     /// The device, empty where unknown.

@@ -3,7 +3,7 @@
 use super::{Client, Session};
 use crate::assurance::Methods;
 use crate::clock::Timestamp;
-use crate::id::{RoleId, SessionId, UserId};
+use crate::id::{DeviceId, RoleId, SessionId, UserId};
 use crate::store::{Index, Record, Table};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -35,6 +35,8 @@ pub(crate) struct SessionRecord {
     /// How its user proved who they are, and when last.
     pub(crate) methods: Methods,
     pub(crate) authenticated: Timestamp,
+    /// The device that it was opened on.
+    pub(crate) device_id: Option<DeviceId>,
 }
 
 impl fmt::Debug for SessionRecord {
@@ -74,6 +76,7 @@ impl From<SessionRecord> for Session {
             roles,
             methods,
             authenticated,
+            device_id,
             digest: _,
             generation: _,
         } = record;
@@ -84,10 +87,11 @@ impl From<SessionRecord> for Session {
             last_seen: seen,
             idle_timeout: (idle_secs > 0).then(|| Duration::from_secs(u64::from(idle_secs))),
             expires,
-            client: Client { device, ip, user_agent },
+            client: Client { device, ip, user_agent, ..Client::default() },
             selected: roles,
             methods,
             authenticated,
+            device: device_id,
         }
     }
 }

@@ -2,9 +2,9 @@
 
 use crate::support::{OTHER, PASSWORD, backwards, log_in, sound, user, world};
 use portcullis::{
-    Ability, Actor, AuditKind, Client, Credentials, DelegationId, Flag, FlagChange, FlagState, FlagTarget,
-    Grant, NewContact, NewUser, Outcome, Permission, Portcullis, RoleChange, RoleId, RoleRange, ScopeId,
-    SeparationId, SeparationKind, SessionId, Status, Subject, Timestamp, UserChange, UserId,
+    Ability, Actor, AuditKind, Client, Credentials, DelegationId, DeviceId, Flag, FlagChange, FlagState,
+    FlagTarget, Grant, NewContact, NewUser, Outcome, Permission, Portcullis, RoleChange, RoleId, RoleRange,
+    ScopeId, SeparationId, SeparationKind, SessionId, Status, Subject, Timestamp, UserChange, UserId,
 };
 use std::collections::BTreeSet;
 
@@ -26,6 +26,13 @@ pub(crate) struct Scene {
     pub(crate) inner: ScopeId,
     pub(crate) delegation: DelegationId,
     pub(crate) flag: Flag,
+}
+
+impl Scene {
+    /// The device that the session was opened on.
+    fn device(&self) -> DeviceId {
+        self.gate.sessions().get(self.session).unwrap().device.unwrap()
+    }
 }
 
 pub(crate) fn scene() -> Scene {
@@ -261,6 +268,28 @@ pub(crate) const OPERATIONS: &[Operation] = {
             },
         ),
         (K::SessionsRevoked, |s| (S::User(s.ada), None), |s| s.gate.sessions().revoke_all(s.ada).unwrap()),
+        (
+            K::DeviceRenamed,
+            |s| (S::User(s.ada), None),
+            |s| {
+                s.gate.devices().rename(s.ada, s.device(), "tablet").unwrap();
+            },
+        ),
+        (
+            K::DeviceRevoked,
+            |s| (S::User(s.ada), None),
+            |s| s.gate.devices().revoke(s.ada, s.device()).unwrap(),
+        ),
+        (
+            K::DeviceRevoked,
+            |s| (S::User(s.ada), None),
+            |s| s.gate.devices().forget(s.ada, s.device()).unwrap(),
+        ),
+        (
+            K::DeviceRevoked,
+            |s| (S::User(s.ada), None),
+            |s| assert_eq!(s.gate.devices().forget_all(s.ada).unwrap(), 1),
+        ),
         (
             K::SessionsRevoked,
             |s| (S::User(s.ada), Some(S::Session(s.session))),

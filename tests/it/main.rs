@@ -21,6 +21,7 @@ mod casbin_files;
 mod context;
 mod delegation;
 mod delegation_model;
+mod devices;
 mod directory;
 mod escalation;
 mod flags;

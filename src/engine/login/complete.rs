@@ -303,6 +303,7 @@ impl Engine {
     ) -> Result<LoginStep> {
         let user = proved.user;
         let roles = duty::for_new_session(plan, user, proved.roles.as_deref())?;
+        let device = self.stage_device(plan, user, client)?;
         let (token, id, digest) = Token::mint(&*self.entropy)?;
         let record = SessionRecord {
             id,
@@ -319,11 +320,17 @@ impl Engine {
             roles,
             methods: progress.methods,
             authenticated: plan.now,
+            device_id: device.id,
         };
         plan.batch.insert(&record)?;
         let entry = Entry::of(Subject::User(user)).and(Subject::Session(id)).detail(detail_of(&record));
         plan.record(AuditKind::LoginSuccess, entry)?;
-        Ok(LoginStep::Done(Login { token, session: record.into(), successor: progress.successor }))
+        Ok(LoginStep::Done(Login {
+            token,
+            device_token: device.token,
+            session: record.into(),
+            successor: progress.successor,
+        }))
     }
 }
 

@@ -12,7 +12,7 @@ use super::{Engine, Portcullis};
 use crate::assurance::{Method, Methods};
 use crate::clock::Timestamp;
 use crate::credential::CredentialRecord;
-use crate::crypto::{MAX_PASSWORD_BYTES, OneTimeToken, RecoveryCode, Token};
+use crate::crypto::{DeviceToken, MAX_PASSWORD_BYTES, OneTimeToken, RecoveryCode, Token};
 use crate::error::{Denial, Error, Result};
 use crate::id::{RoleId, UserId};
 use crate::secret::SecretText;
@@ -43,10 +43,11 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// A login that succeeded: the only place where a token is ever seen.
+/// A login that succeeded: the only place where its tokens are ever seen.
 #[derive(Debug)]
 pub struct Login {
     token: Token,
+    device_token: Option<DeviceToken>,
     session: Session,
     successor: Option<RecoveryCode>,
 }
@@ -56,6 +57,13 @@ impl Login {
     #[must_use]
     pub fn token(&self) -> &Token {
         &self.token
+    }
+
+    /// The token to keep on the device and to present with later logins from it (see [`Client::device_token`]). `None`
+    /// where this login has presented one that is known, and where devices are not remembered.
+    #[must_use]
+    pub fn device_token(&self) -> Option<&DeviceToken> {
+        self.device_token.as_ref()
     }
 
     /// The session that the token opens.
