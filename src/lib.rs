@@ -34,6 +34,7 @@ mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod text;
+mod throttle;
 mod user;
 
 pub use access::DirectGrant;
@@ -54,7 +55,7 @@ pub use engine::{
     Permissions, Portcullis, Principal, Review, Roles, Scopes, SeparationOfDuty, Sessions, Standing,
     Statistics, TotpEnrolment, UnusedRole, Users, Verification, WhatIf,
 };
-pub use error::{Denial, Error, ErrorKind, Result};
+pub use error::{Denial, Error, ErrorKind, Result, RetryAfter};
 pub use factor::{Factor, TotpSettings};
 pub use flag::{FlagChange, FlagInfo, FlagRule, FlagState, FlagTarget, NewFlag};
 pub use grant::{Effect, Grant};
@@ -70,6 +71,7 @@ pub use scope::Scope;
 pub use secret::{Entropy, SystemEntropy};
 pub use separation::{Separation, SeparationKind};
 pub use session::{Client, Session, SessionLimits};
+pub use throttle::{Failures, LoginProtection, ThrottlePolicy, TriedFrom};
 pub use user::{
     Attributes, Contact, ContactKind, NewContact, NewUser, Status, StatusKind, User, UserChange, Value,
 };

@@ -143,6 +143,17 @@ kinds! {
     105 DeviceRenamed "device_renamed",
     /// A device of a user was forgotten, with or without the sessions that were opened on it.
     106 DeviceRevoked "device_revoked",
+    /// Attempts to log in are refused for a time, because too many have failed; the detail has which and until when. It is
+    /// written once a delay.
+    100 LoginThrottled "excess_rate_limit_exceeded",
+    /// A password or a second factor is stopped, because too many attempts at it have failed in a row.
+    101 LoginStopped "authn_login_lock",
+    /// Failures at a user's password and second factors were forgotten by an administrator.
+    102 LoginFailuresCleared "authn_login_unlock",
+    /// One address failed at many names within an hour, as somebody does who tries stolen passwords.
+    103 CredentialStuffing "malicious_credential_stuffing",
+    /// A password or a second factor was right after many failures in a row.
+    104 LoginAfterFailures "authn_login_successafterfail",
     /// A step of a login was right, and another one is asked for; the detail has which.
     110 LoginStep "authn_login_step",
     /// Logins under way were not gone on with in time.

@@ -11,6 +11,7 @@ use crate::history::HistoryPolicy;
 use crate::secret::{Entropy, SystemEntropy};
 use crate::session::SessionLimits;
 use crate::store::{Faults, MemoryStore, Store};
+use crate::throttle::ThrottlePolicy;
 #[cfg(feature = "sled")]
 use std::path::Path;
 use std::sync::Arc;
@@ -45,6 +46,7 @@ pub struct Builder {
     totp: TotpSettings,
     limits: SessionLimits,
     history: HistoryPolicy,
+    throttle: ThrottlePolicy,
     hashes: usize,
     queue: usize,
     patience: Duration,
@@ -70,6 +72,7 @@ impl Builder {
             totp: TotpSettings::default(),
             limits: SessionLimits::default(),
             history: HistoryPolicy::new(),
+            throttle: ThrottlePolicy::new(),
             hashes: std::thread::available_parallelism().map_or(1, usize::from),
             queue: 256,
             patience: Duration::from_secs(10),
@@ -133,6 +136,13 @@ impl Builder {
     /// What is remembered of the logins of each user.
     pub fn history(mut self, policy: HistoryPolicy) -> Self {
         self.history = policy;
+        self
+    }
+
+    /// How often somebody may be wrong before the next attempt has to wait, and how often at all; see [`ThrottlePolicy`]
+    /// for the defaults.
+    pub fn throttle(mut self, policy: ThrottlePolicy) -> Self {
+        self.throttle = policy;
         self
     }
 
@@ -263,6 +273,7 @@ impl Builder {
 
     pub(super) fn start(self, store: Box<dyn Store>) -> Result<Portcullis> {
         self.history.check()?;
+        self.throttle.check()?;
         if self.hashes == 0 {
             return Err(Error::invalid(
                 "admission.hashes",
@@ -289,6 +300,9 @@ impl Builder {
             limits: self.limits,
             history: self.history,
             rules: self.rules,
+            throttle: self.throttle,
+            queue: self.queue,
+            patience: self.patience,
         };
         let engine = Engine::start(store, parts)?;
         let gate = Portcullis::of(engine);

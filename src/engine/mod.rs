@@ -31,6 +31,7 @@ mod separation;
 mod session_roles;
 mod sessions;
 mod sweep;
+mod throttle;
 mod timeline;
 mod users;
 mod verify;
@@ -76,6 +77,7 @@ use crate::id::UserId;
 use crate::secret::Entropy;
 use crate::session::SessionLimits;
 use crate::store::{Change, Scan, Sink, Store, Table};
+use crate::throttle::ThrottlePolicy;
 use context::Rules;
 use std::fmt;
 #[cfg(feature = "sled")]
@@ -99,6 +101,7 @@ const TABLES: &[&[Table]] = &[
     crate::session::TABLES,
     crate::device::TABLES,
     crate::challenge::TABLES,
+    crate::throttle::TABLES,
     crate::factor::TABLES,
     crate::audit::TABLES,
     bookkeeping::TABLES,
@@ -324,6 +327,7 @@ pub(crate) struct Engine {
     timeline: Timeline,
     /// The turn of writers that meet too often: see `write`.
     turns: write::Turns,
+    throttle: throttle::Throttle,
 }
 
 /// What the settings come to.
@@ -337,6 +341,10 @@ struct Parts {
     limits: SessionLimits,
     history: HistoryPolicy,
     rules: Rules,
+    throttle: ThrottlePolicy,
+    /// How many attempts may wait for others at the same account, and for how long.
+    queue: usize,
+    patience: std::time::Duration,
 }
 
 /// Rows of what was deleted before a crash that an open sweeps; maintenance does the others.
@@ -344,7 +352,7 @@ const OPEN_SWEEP: usize = 4096;
 
 impl Engine {
     fn start(store: Box<dyn Store>, parts: Parts) -> Result<Self> {
-        let Parts { clock, trust_clock, entropy, hasher, keys, totp, limits, history, rules } = parts;
+        let Parts { clock, trust_clock, entropy, hasher, keys, totp, limits, history, rules, .. } = parts;
         let view = Arc::new(View::new()?);
         load(&*store, &view)?;
         store.watch(Arc::clone(&view) as Arc<dyn Sink>);
@@ -352,6 +360,8 @@ impl Engine {
         let latest = if trust_clock { clock.now() } else { latest_record(&*store)? };
         let timeline = Timeline::starting(clock.now(), latest);
         let turns = write::Turns::default();
+        let throttle =
+            throttle::Throttle::open(&*store, &*entropy, parts.throttle, parts.queue, parts.patience)?;
         let engine = Self {
             store,
             view,
@@ -366,6 +376,7 @@ impl Engine {
             rules,
             timeline,
             turns,
+            throttle,
         };
         // Nothing depends on this sweep, so that what it can not read or decode keeps nobody out; but a handle that
         // stopped while it ran is not handed out.

@@ -18,6 +18,7 @@ use crate::scope::{SCOPE_BY_NAME, ScopeRecord};
 use crate::separation::{self, SEPARATION_BY_ROLE, SeparationRecord};
 use crate::session::{SESSION_BY_EXPIRY, SESSION_BY_USER, SessionRecord};
 use crate::store::{self, Batch, CommitError, Record, Scan, Stored, Table};
+use crate::throttle::AccountRecord;
 use crate::user::{AttributesRecord, ContactRecord, UserRecord};
 
 /// Records that one batch removes or rewrites; each takes up to five operations.
@@ -37,6 +38,8 @@ pub struct Maintenance {
     pub ended_grants: usize,
     /// Rows of deleted users, roles, scopes, permissions, flags and ended sessions that were removed.
     pub leftovers: usize,
+    /// Rows of failed logins in which nothing counts any more that were removed.
+    pub idle_failures: usize,
     /// Whether there is more to do: call again.
     pub more: bool,
 }
@@ -66,8 +69,10 @@ impl Portcullis {
         let expired = engine.sweep_expired(budget);
         let ended = engine.sweep_ended(budget);
         let seen = engine.write_seen(budget);
+        let failures = engine.sweep_throttle(budget);
         (done.leftovers, done.expired_sessions, done.seen_written) = (leftovers?, expired?, seen?);
         done.ended_grants = ended?;
+        done.idle_failures = failures?;
         let markers = engine.slice::<LeftoverRecord>(LEFTOVER, &[], 1)?;
         done.more = !markers.is_empty()
             || done.expired_sessions >= budget
@@ -146,6 +151,12 @@ impl Engine {
             batch.remove(&grant);
         }
         if batch.operations() > 0 || self.stage_rules_off(&mut batch, FlagTarget::User(user))? {
+            return Ok(batch);
+        }
+        for failures in self.slice::<AccountRecord>(AccountRecord::TABLE, &prefix, BATCH)? {
+            batch.remove(&failures);
+        }
+        if batch.operations() > 0 {
             return Ok(batch);
         }
         for device in self.slice::<DeviceRecord>(DEVICE, &prefix, BATCH)? {
@@ -380,7 +391,7 @@ impl Engine {
 
     /// A conflict here means that somebody else changed or removed one of the rows: the next portion reads again.
     /// Returns whether the batch was committed.
-    fn commit_or_skip(&self, batch: Batch) -> Result<bool> {
+    pub(super) fn commit_or_skip(&self, batch: Batch) -> Result<bool> {
         if batch.operations() == 0 {
             return Ok(true);
         }

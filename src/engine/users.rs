@@ -6,6 +6,7 @@ use super::guard;
 use super::page::{Page, PageRequest};
 use super::warrant;
 use super::write::{Entry, Mandate, Plan};
+use crate::assurance::Method;
 use crate::audit::{AuditKind, Subject};
 use crate::credential;
 use crate::error::{Error, Result};
@@ -276,6 +277,7 @@ impl Users<'_> {
         self.change(AuditKind::PasswordChange, id, "", |plan| {
             let record = user::stage_generation(plan.store, &mut plan.batch, id)?;
             credential::stage_password(plan.store, &mut plan.batch, id, &phc, plan.now)?;
+            engine.forget_failures(plan, id, Some(Method::Password))?;
             plan.leave(Leftover::Sessions(id))?;
             Ok(record)
         })?;

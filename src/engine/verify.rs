@@ -20,6 +20,7 @@ use crate::scope::{ScopeRecord, ScopeTreeRecord};
 use crate::separation::{SeparationRecord, SeparationStateRecord};
 use crate::session::SessionRecord;
 use crate::store::{self, Head, Kind, Record, Scan, Table};
+use crate::throttle::{AccountRecord, Counted, KeyRecord, RowRecord, SourceCount};
 use crate::user::{AttributesRecord, ContactRecord, UserRecord};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -50,7 +51,7 @@ impl Verification {
         self.problem_count == 0
     }
 
-    fn problem(&mut self, what: impl fmt::Display) {
+    pub(super) fn problem(&mut self, what: impl fmt::Display) {
         self.problem_count += 1;
         if self.problems.len() < MOST_TOLD {
             self.problems.push(what.to_string());
@@ -93,6 +94,10 @@ impl Portcullis {
         engine.verify_table::<FlagRuleRecord>(&mut found)?;
         engine.verify_table::<SessionRecord>(&mut found)?;
         engine.verify_table::<DeviceRecord>(&mut found)?;
+        engine.verify_table::<AccountRecord>(&mut found)?;
+        engine.verify_table::<RowRecord<Counted>>(&mut found)?;
+        engine.verify_table::<RowRecord<SourceCount>>(&mut found)?;
+        engine.verify_table::<KeyRecord>(&mut found)?;
         engine.verify_table::<SequenceRecord>(&mut found)?;
         engine.verify_table::<LeftoverRecord>(&mut found)?;
         engine.verify_table::<ProtectionRecord>(&mut found)?;
@@ -101,6 +106,7 @@ impl Portcullis {
             engine.verify_policy(&mut found)?;
             engine.verify_separation(&mut found)?;
             engine.verify_flags(&mut found)?;
+            engine.verify_throttle(&mut found)?;
             engine.verify_view(&mut found)?;
         }
         Ok(found)
@@ -435,6 +441,10 @@ pub(crate) fn decode_as_every_record(bytes: &[u8]) -> usize {
         + taken::<FlagRuleRecord>(bytes)
         + taken::<SessionRecord>(bytes)
         + taken::<DeviceRecord>(bytes)
+        + taken::<AccountRecord>(bytes)
+        + taken::<RowRecord<Counted>>(bytes)
+        + taken::<RowRecord<SourceCount>>(bytes)
+        + taken::<KeyRecord>(bytes)
         + taken::<SequenceRecord>(bytes)
         + taken::<LeftoverRecord>(bytes)
         + taken::<ProtectionRecord>(bytes)

@@ -8,6 +8,7 @@ use crate::challenge::{ChallengeRecord, MAX_FAILURES, MAX_SENT, SentCode, Step};
 use crate::clock::Timestamp;
 use crate::crypto::{Digest, MAX_PASSWORD_BYTES, Presented, Purpose, sent_code};
 use crate::engine::factors::TotpEnrolment;
+use crate::engine::throttle::{Admission, Attempt, Fault};
 use crate::engine::write::Entry;
 use crate::engine::{Engine, Portcullis};
 use crate::error::{Denial, Error, Result};
@@ -74,6 +75,10 @@ impl Answer {
             | Kind::SentCode(secret)
             | Kind::NewPassword(secret) => secret,
         }
+    }
+
+    fn what(&self) -> String {
+        format!("wrong answer: {}", self.name())
     }
 
     fn name(&self) -> &'static str {
@@ -151,15 +156,22 @@ impl Portcullis {
             return Ok(LoginStep::Denied(Denial::Challenge));
         };
         if challenge.record.step != answer.step() {
-            return engine.refuse_answer(&challenge, answer.name());
+            return engine.refuse_answer(&challenge, &answer.what(), None);
         }
+        let guessed = engine.guessed(answer, &challenge.record)?;
+        let attempt = guessed.map(|method| Attempt::step(challenge.record.user, method, client));
+        let admission = match attempt.map(|attempt| engine.admit(&attempt)).transpose()? {
+            Some(Err(denial)) => return Ok(LoginStep::Denied(denial)),
+            Some(Ok(admission)) => Some(admission),
+            None => None,
+        };
         let new;
         let entered = match &answer.0 {
             Kind::Totp(_) => Entered::Totp(text),
             Kind::RecoveryCode(_) => Entered::RecoveryCode(text),
             Kind::SentCode(_) => match engine.sent_code_is(&challenge.record, text)? {
                 Some(factor) => Entered::SentCode(factor),
-                None => return engine.refuse_answer(&challenge, answer.name()),
+                None => return engine.refuse_answer(&challenge, &answer.what(), admission.as_ref()),
             },
             Kind::NewPassword(_) => {
                 new = engine.new_password_hash(challenge.record.user, text)?;
@@ -173,6 +185,7 @@ impl Portcullis {
             verified: None,
             roles: challenge.record.roles.clone(),
             answered: Some((challenge, entered)),
+            admission,
         };
         engine.proceed(&proved, client, true)
     }
@@ -275,6 +288,24 @@ impl Engine {
         }))
     }
 
+    /// What an answer could be a guess at.
+    fn guessed(&self, answer: &Answer, challenge: &ChallengeRecord) -> Result<Option<Method>> {
+        Ok(match &answer.0 {
+            Kind::Totp(_) => Some(Method::Totp),
+            Kind::RecoveryCode(_) => Some(Method::RecoveryCode),
+            Kind::NewPassword(_) => None,
+            Kind::SentCode(_) => {
+                let factor = challenge.code.as_ref().map(|sent| (challenge.user, sent.factor));
+                let found = match factor {
+                    Some(key) => store::read::<FactorRecord>(&*self.store, &key)?,
+                    None => None,
+                };
+                // Where none was sent, there is nothing to guess.
+                found.map(|found| found.record.method())
+            }
+        })
+    }
+
     /// The factor to which this code was sent in this login.
     fn sent_code_is(&self, challenge: &ChallengeRecord, code: &str) -> Result<Option<FactorId>> {
         let Some(sent) = challenge.code.as_ref().filter(|sent| sent.expires > self.now()) else {
@@ -300,10 +331,16 @@ impl Engine {
     }
 
     /// Counts a wrong answer. The fifth ends the login.
-    pub(super) fn refuse_answer(&self, challenge: &Stored<ChallengeRecord>, what: &str) -> Result<LoginStep> {
+    pub(super) fn refuse_answer(
+        &self,
+        challenge: &Stored<ChallengeRecord>,
+        why: &str,
+        admission: Option<&Admission<'_>>,
+    ) -> Result<LoginStep> {
         let user = challenge.record.user;
+        let refused = admission.map(Admission::refused_before).unwrap_or_default();
         self.write(Actor::Anonymous, |plan| {
-            let mut detail = format!("wrong answer: {what}");
+            let mut detail = format!("{why}{refused}");
             if let Some(live) = store::read::<ChallengeRecord>(plan.store, &challenge.record.id)? {
                 let failures = live.record.failures.saturating_add(1);
                 if failures >= MAX_FAILURES {
@@ -313,7 +350,8 @@ impl Engine {
                     plan.batch.replace(&live, &ChallengeRecord { failures, ..live.record.clone() })?;
                 }
             }
-            self.stage_refusal(plan, Some(user), &detail)
+            self.stage_refusal(plan, Some(user), &detail)?;
+            admission.map_or(Ok(()), |admission| admission.failed(plan, Some(user), Fault::Wrong))
         })?;
         Ok(LoginStep::Denied(Denial::Credentials))
     }

@@ -8,6 +8,7 @@ use crate::challenge::{self, ChallengeRecord, Step};
 use crate::credential::{self, CredentialRecord};
 use crate::crypto::{OneTimeToken, Purpose, RecoveryCode, Token};
 use crate::engine::bookkeeping::Leftover;
+use crate::engine::throttle::Admission;
 use crate::engine::view::ViewTime;
 use crate::engine::write::{Entry, Plan};
 use crate::engine::{Engine, duty};
@@ -33,6 +34,8 @@ pub(in crate::engine) struct Proved<'p> {
     pub(in crate::engine) roles: Option<Vec<RoleId>>,
     /// The challenge that is answered, and what with. It is spent by the right answer.
     pub(in crate::engine) answered: Option<(Stored<ChallengeRecord>, Entered<'p>)>,
+    /// The right to try what was proved in this step, where it could be guessed.
+    pub(in crate::engine) admission: Option<Admission<'p>>,
 }
 
 /// What a challenge is answered with.
@@ -79,11 +82,13 @@ impl Engine {
     ) -> Result<LoginStep> {
         let id = proved.user;
         if let Some(refusal) = self.refused_in_context(id, client)? {
-            return self.refuse(Some(id), &refusal);
+            return self.refuse(Some(id), &refusal, proved.admission.as_ref());
         }
         let upgraded = match &proved.verified {
-            Some((password, phc)) => self.hasher.upgrade(password, phc)?.map(|new| (phc.as_str(), new)),
-            None => None,
+            Some((password, phc)) if self.is_open_to(proved)? => {
+                self.hasher.upgrade(password, phc)?.map(|new| (phc.as_str(), new))
+            }
+            _ => None,
         };
         let upgraded = upgraded.as_ref().map(|(old, new)| (*old, new.as_str()));
         let planned = self.write(Actor::User(id), |plan| {
@@ -95,17 +100,30 @@ impl Engine {
         });
         match planned {
             Ok((Ok(step), _)) => Ok(step),
-            Ok((Err(Refusal::Answer(what)), _)) => match &proved.answered {
-                Some((challenge, _)) => self.refuse_answer(challenge, what),
-                None => self.refuse(Some(id), &Refusal::Changed),
+            Ok((Err(refusal @ (Refusal::Answer(_) | Refusal::Stopped)), _)) => match &proved.answered {
+                Some((challenge, _)) => {
+                    self.refuse_answer(challenge, &refusal.detail(), proved.admission.as_ref())
+                }
+                None => self.refuse(Some(id), &refusal, proved.admission.as_ref()),
             },
-            Ok((Err(refusal), _)) => self.refuse(Some(id), &refusal),
+            Ok((Err(refusal), _)) => self.refuse(Some(id), &refusal, proved.admission.as_ref()),
             // What was proved was right, so that the reason can be told; the log has it, too.
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::SeparationOfDuty) => {
                 self.record_refusal(Some(id), &error.to_string())?;
                 self.report_violation(Actor::User(id), Subject::User(id), Err(error))
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// Whether the account would let the user in now, so that a second hash may be computed: one for whoever is refused
+    /// would tell a right password from a wrong one. The commit decides.
+    fn is_open_to(&self, proved: &Proved<'_>) -> Result<bool> {
+        let account = store::read::<UserRecord>(&*self.store, &proved.user)?;
+        let active = account.is_some_and(|account| account.record.status.is_active_at(self.now()));
+        match &proved.admission {
+            Some(admission) if active => Ok(!self.is_stopped(admission, proved.user)?),
+            _ => Ok(active),
         }
     }
 
@@ -155,6 +173,11 @@ impl Engine {
         };
         if let Some((challenge, entered)) = &proved.answered
             && let Err(refusal) = self.plan_answer(plan, challenge, *entered, &mut progress)?
+        {
+            return Ok(Err(refusal));
+        }
+        if let Some(admission) = &proved.admission
+            && let Err(refusal) = admission.succeeded(plan, proved.user)?
         {
             return Ok(Err(refusal));
         }
@@ -215,6 +238,7 @@ impl Engine {
         credential::stage_password(plan.store, &mut plan.batch, user, phc, plan.now)?;
         progress.generation = user::stage_generation(plan.store, &mut plan.batch, user)?.generation;
         progress.changed_password = true;
+        self.forget_failures(plan, user, Some(Method::Password))?;
         plan.leave(Leftover::Sessions(user))?;
         plan.record(AuditKind::PasswordChange, Entry::of(Subject::User(user)).detail("at a login"))
     }

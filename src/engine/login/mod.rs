@@ -8,6 +8,7 @@ pub use answer::{Answer, CodeToSend};
 pub(super) use complete::Proved;
 pub(super) use refusal::{Refusal, status_detail};
 
+use super::throttle::Attempt;
 use super::{Engine, Portcullis};
 use crate::assurance::{Method, Methods};
 use crate::clock::Timestamp;
@@ -222,6 +223,10 @@ impl Portcullis {
             ));
         }
         client.check()?;
+        let admission = match engine.admit(&Attempt::login(&credentials.login, client))? {
+            Ok(admission) => admission,
+            Err(denial) => return Ok(LoginStep::Denied(denial)),
+        };
         let user = engine.user_to_log_in(&credentials.login)?;
         let credential = match &user {
             Some(user) => store::read::<CredentialRecord>(&*engine.store, &user.record.id)?,
@@ -230,11 +235,13 @@ impl Portcullis {
         let phc = credential.as_ref().map(|credential| credential.record.phc.as_str());
         let verified = engine.hasher.verify(password, phc)?;
 
-        let Some(user) = user else { return engine.refuse(None, &Refusal::UnknownName) };
+        let Some(user) = user else { return engine.refuse(None, &Refusal::UnknownName, Some(&admission)) };
         let id = user.record.id;
-        let Some(credential) = credential else { return engine.refuse(Some(id), &Refusal::NoPassword) };
+        let Some(credential) = credential else {
+            return engine.refuse(Some(id), &Refusal::NoPassword, Some(&admission));
+        };
         if !verified {
-            return engine.refuse(Some(id), &Refusal::WrongPassword);
+            return engine.refuse(Some(id), &Refusal::WrongPassword, Some(&admission));
         }
         let proved = Proved {
             user: id,
@@ -243,6 +250,7 @@ impl Portcullis {
             verified: Some((password, credential.record.phc)),
             roles: roles.map(<[RoleId]>::to_vec),
             answered: None,
+            admission: Some(admission),
         };
         engine.proceed(&proved, client, goes_on)
     }
@@ -250,7 +258,7 @@ impl Portcullis {
 
 impl Engine {
     /// A name that can not be one is as unknown as one that nobody has.
-    fn user_to_log_in(&self, login: &str) -> Result<Option<Stored<UserRecord>>> {
+    pub(super) fn user_to_log_in(&self, login: &str) -> Result<Option<Stored<UserRecord>>> {
         match text::canonical_login(login) {
             Ok(canonical) => store::find(&*self.store, user::USER_BY_LOGIN, &store::index_prefix(&canonical)),
             Err(_) => Ok(None),

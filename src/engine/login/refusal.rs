@@ -3,6 +3,7 @@
 use super::LoginStep;
 use crate::audit::{Actor, AuditKind, Outcome, Subject};
 use crate::engine::Engine;
+use crate::engine::throttle::{Admission, Fault};
 use crate::engine::write::{Entry, Plan};
 use crate::error::{Denial, Result};
 use crate::id::UserId;
@@ -15,6 +16,8 @@ pub(in crate::engine) enum Refusal {
     WrongPassword,
     NotActive(String),
     Changed,
+    /// After too many failures in a row.
+    Stopped,
     /// A wrong answer to a challenge, of that sort.
     Answer(&'static str),
     /// The rule of that number.
@@ -22,7 +25,15 @@ pub(in crate::engine) enum Refusal {
 }
 
 impl Refusal {
-    fn detail(&self) -> String {
+    /// What it counts as; see [`Fault`].
+    fn fault(&self) -> Fault {
+        match self {
+            Self::WrongPassword | Self::Answer(_) | Self::Stopped => Fault::Wrong,
+            _ => Fault::Barred,
+        }
+    }
+
+    pub(super) fn detail(&self) -> String {
         match self {
             // The name is left out: people type their password into the wrong field.
             Self::UnknownName => "unknown login name".to_owned(),
@@ -30,6 +41,7 @@ impl Refusal {
             Self::WrongPassword => "wrong password".to_owned(),
             Self::NotActive(status) => status.clone(),
             Self::Changed => "the account changed while it was verified".to_owned(),
+            Self::Stopped => "too many failures in a row".to_owned(),
             Self::Answer(what) => format!("wrong answer: {what}"),
             Self::Context(number) => format!("refused by context rule {number}"),
         }
@@ -45,8 +57,20 @@ pub(in crate::engine) fn status_detail(user: &UserRecord) -> String {
 
 impl Engine {
     /// Writes down the true reason and answers the one that everybody gets.
-    pub(super) fn refuse(&self, user: Option<UserId>, refusal: &Refusal) -> Result<LoginStep> {
-        self.record_refusal(user, &refusal.detail())?;
+    pub(super) fn refuse(
+        &self,
+        user: Option<UserId>,
+        refusal: &Refusal,
+        admission: Option<&Admission<'_>>,
+    ) -> Result<LoginStep> {
+        let mut detail = refusal.detail();
+        if let Some(admission) = admission {
+            detail.push_str(&admission.refused_before());
+        }
+        self.write(Actor::Anonymous, |plan| {
+            self.stage_refusal(plan, user, &detail)?;
+            admission.map_or(Ok(()), |admission| admission.failed(plan, user, refusal.fault()))
+        })?;
         Ok(LoginStep::Denied(Denial::Credentials))
     }
 
