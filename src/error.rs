@@ -21,6 +21,7 @@ struct Failure {
     kind: ErrorKind,
     field: Option<&'static str>,
     message: String,
+    problem: Option<PasswordProblem>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -129,6 +130,46 @@ pub enum ErrorKind {
     Stopped,
 }
 
+/// Why a new password was refused, as a code that a program can act on (NIST SP 800-63B-4, section 3.1.1.2, asks for the
+/// reason to be told).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PasswordProblem {
+    /// Fewer code points than the policy asks for.
+    TooShort,
+    /// More than 1,024 bytes.
+    TooLong,
+    /// It is on the list of common passwords.
+    Common,
+    /// It is made of the login name, an address of the user or a word of the service.
+    ContextWord,
+    /// It is easier to guess than the policy allows.
+    TooWeak,
+    /// It is among passwords that were made public by breaches elsewhere.
+    Breached,
+    /// Whether it was made public could not be found out; try again later.
+    NotChecked,
+    /// The user has it now, or had it not long ago.
+    Reused,
+}
+
+impl PasswordProblem {
+    /// A name that never changes, for logs and translations.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::TooShort => "too_short",
+            Self::TooLong => "too_long",
+            Self::Common => "common",
+            Self::ContextWord => "context_word",
+            Self::TooWeak => "too_weak",
+            Self::Breached => "breached",
+            Self::NotChecked => "not_checked",
+            Self::Reused => "reused",
+        }
+    }
+}
+
 impl Error {
     /// What sort of error this is.
     #[must_use]
@@ -166,6 +207,15 @@ impl Error {
         }
     }
 
+    /// Why a new password was refused, where that is what happened.
+    #[must_use]
+    pub fn password_problem(&self) -> Option<PasswordProblem> {
+        match &self.0 {
+            Repr::Denied(_) => None,
+            Repr::Failed(failure) => failure.problem,
+        }
+    }
+
     /// True when the answer is "no"; never true for an outage.
     #[must_use]
     pub fn is_denied(&self) -> bool {
@@ -198,11 +248,26 @@ impl Error {
     }
 
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self(Repr::Failed(Box::new(Failure { kind, field: None, message: message.into(), source: None })))
+        Self(Repr::Failed(Box::new(Failure {
+            kind,
+            field: None,
+            message: message.into(),
+            problem: None,
+            source: None,
+        })))
     }
 
     pub(crate) fn invalid(field: &'static str, message: impl Into<String>) -> Self {
         Self::new(ErrorKind::InvalidInput, message).with_field(field)
+    }
+
+    /// A password that is not taken.
+    pub(crate) fn password(problem: PasswordProblem, message: impl Into<String>) -> Self {
+        let mut error = Self::invalid("password", message);
+        if let Repr::Failed(failure) = &mut error.0 {
+            failure.problem = Some(problem);
+        }
+        error
     }
 
     pub(crate) fn not_found(field: &'static str, what: impl fmt::Display) -> Self {

@@ -43,6 +43,11 @@ pub use assurance::{Assurance, Method, Methods};
 pub use audit::{Actor, AuditKind, AuditRecord, Outcome, Subject};
 pub use catalog::{DeclaredPermission, PermissionInfo};
 pub use clock::{Clock, SystemClock, Timestamp};
+#[cfg(feature = "strength")]
+pub use credential::PasswordStrength;
+pub use credential::{
+    BreachCheck, BreachError, BreachFile, BreachQuery, MustChange, PasswordPolicy, PasswordState,
+};
 pub use crypto::{
     DeviceToken, KeyId, Keyring, OneTimeToken, PasswordCost, RecoveryCode, Token, TotpAlgorithm,
 };
@@ -51,11 +56,11 @@ pub use device::Device;
 pub use engine::{
     Access, Answer, AppliedRule, Audit, AuditHead, Builder, Challenge, CheckContext, CodeToSend, ContextRule,
     Credentials, Cursor, Decision, Delegations, Devices, Explanation, Factors, Finding, FlagExplanation,
-    FlagStep, Flags, Impact, Link, Login, LoginStep, Maintenance, ObjectOperation, Page, PageRequest,
+    FlagStep, Flags, Impact, KeyUse, Link, Login, LoginStep, Maintenance, ObjectOperation, Page, PageRequest,
     Permissions, Portcullis, Principal, Review, Roles, Scopes, SeparationOfDuty, Sessions, Standing,
     Statistics, TotpEnrolment, UnusedRole, Users, Verification, WhatIf,
 };
-pub use error::{Denial, Error, ErrorKind, Result, RetryAfter};
+pub use error::{Denial, Error, ErrorKind, PasswordProblem, Result, RetryAfter};
 pub use factor::{Factor, TotpSettings};
 pub use flag::{FlagChange, FlagInfo, FlagRule, FlagState, FlagTarget, NewFlag};
 pub use grant::{Effect, Grant};

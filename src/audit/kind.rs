@@ -170,6 +170,12 @@ kinds! {
     117 RecoveryCodeUsed "authn_recovery_code_used",
     /// A code was made to be sent to a user.
     118 CodeSent "authn_code_sent",
+    /// A change of a user's own password was refused; the detail has the true reason.
+    90 PasswordChangeRefused "authn_password_change_fail",
+    /// A password was marked as one that somebody else may know.
+    91 PasswordCompromised "authn_password_compromised",
+    /// The check for breached passwords failed; what it was for was refused, or done all the same.
+    92 BreachCheckFailed "authn_breach_check_fail",
 }
 
 impl AuditKind {

@@ -1,7 +1,5 @@
 //! Keys that are held outside the database: what a stolen copy of it lacks.
 
-#![cfg_attr(not(test), expect(dead_code, reason = "what seals and peppers follows in the next change"))]
-
 use crate::error::{Error, ErrorKind, Result};
 use crate::secret::{Entropy, random};
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
@@ -58,7 +56,7 @@ impl fmt::Display for KeyId {
 /// One of them is the current one: it peppers new password hashes (OWASP Password Storage Cheat Sheet, "Peppering") and
 /// seals what must be read again, such as the seeds of one-time passwords. The others only open what was made with them
 /// earlier. To rotate, add a new key as the current one and keep the old one until nothing uses it any more:
-/// `Users::password_keys` counts the password hashes of each key, and each login hashes
+/// [`Users::password_keys`](crate::Users::password_keys) counts the password hashes of each key, and each login hashes
 /// its password anew with the current one. Losing a key loses what was made with it, so keep a copy of each one.
 ///
 /// Keys have 32 bytes from a cryptographically secure generator. `Debug` shows their numbers only, and they are wiped

@@ -1,5 +1,6 @@
 //! Password hashing behind its admission gate, keys held outside the database, and tokens. Primitives come from well-kept crates.
 
+mod cost;
 mod gate;
 mod keys;
 mod password;
@@ -7,11 +8,11 @@ mod recovery;
 mod token;
 mod totp;
 
+pub use cost::PasswordCost;
 pub use keys::{KeyId, Keyring};
-pub use password::PasswordCost;
 #[cfg(feature = "testing")]
 pub(crate) use password::Pause;
-pub(crate) use password::{MAX_PASSWORD_BYTES, MIN_PASSWORD_CHARS, PasswordHasher};
+pub(crate) use password::{MAX_PASSWORD_BYTES, Normal, PasswordHasher, pepper_of};
 pub use recovery::RecoveryCode;
 pub(crate) use recovery::{matching_code, sent_code};
 pub(crate) use token::{DeviceProof, Digest, Presented, Purpose};

@@ -1,93 +1,73 @@
 //! Argon2id as PHC strings, computed behind the admission gate.
 
+use super::cost::{MAX_ITERATIONS, MAX_MEMORY_KIB, PasswordCost};
 use super::gate::Gate;
-use crate::error::{Error, ErrorKind, Result};
+use super::keys::{KeyId, Keyring, marked_id};
+use crate::error::{Error, ErrorKind, PasswordProblem, Result};
 use crate::secret::{Entropy, equal, random};
 use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
-use argon2::{Algorithm, Argon2, Block, Params, Version};
+use argon2::{Algorithm, Argon2, Block, Params, ParamsBuilder, Version};
+use std::ops::{Deref, RangeInclusive};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use unicode_normalization::{UnicodeNormalization, is_nfc};
 use zeroize::Zeroizing;
 
 /// Longest password in bytes; longer ones are refused before any hash is computed.
 pub(crate) const MAX_PASSWORD_BYTES: usize = 1024;
-/// Fewest code points of a password that is the only factor (NIST SP 800-63B-4, section 3.1.1.2).
-pub(crate) const MIN_PASSWORD_CHARS: usize = 15;
-
-/// The most that a stored hash may ask for, so that a hostile record can not take the machine down.
-const MAX_MEMORY_KIB: u32 = 1 << 20;
-const MAX_ITERATIONS: u32 = 64;
+/// The longest string that is looked at; Argon2's longest is far below.
+const MAX_PHC: usize = 512;
 const MAX_PARALLELISM: u32 = 16;
+/// Bytes of a salt that is computed with, and of a hash: enough not to be guessed, and no more than anybody uses.
+const SALT: RangeInclusive<usize> = 8..=48;
+const OUTPUT: RangeInclusive<usize> = 16..=64;
+/// What a new hash has of both.
+const NEW_SALT: usize = 16;
+const NEW_OUTPUT: usize = 32;
 
-/// What one password hash costs: the parameters of Argon2id.
-///
-/// The default, 19 MiB and two passes, is one of the five rows of equal strength in OWASP's Password Storage Cheat
-/// Sheet. A cost below all five rows is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PasswordCost {
-    memory_kib: u32,
-    iterations: u32,
+/// A password in Unicode's form NFC, and otherwise as it was given: keyboards write the same character in different
+/// ways (NIST SP 800-63B-4, section 3.1.1.2). Nothing is trimmed, and neither case nor spaces are mapped.
+pub(crate) enum Normal<'p> {
+    AsGiven(&'p str),
+    Composed(Zeroizing<String>),
 }
 
-/// OWASP's rows: memory in KiB and passes, one lane.
-const ROWS: [(u32, u32); 5] = [(47_104, 1), (19_456, 2), (12_288, 3), (9_216, 4), (7_168, 5)];
-
-impl PasswordCost {
-    /// A cost by its memory in KiB and its number of passes, with one lane.
+impl<'p> Normal<'p> {
+    /// The normal form of a password that is not too long.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] where the cost is below every OWASP row, or above 1 GiB or 64 passes.
-    pub fn new(memory_kib: u32, iterations: u32) -> Result<Self> {
-        if !ROWS.iter().any(|(memory, passes)| memory_kib >= *memory && iterations >= *passes) {
-            return Err(Error::invalid(
-                "password_cost",
-                format!(
-                    "{memory_kib} KiB and {iterations} passes are below every OWASP row; take at least 19456 and 2"
-                ),
+    /// `InvalidInput` above 1,024 bytes, before anything else is done with it.
+    pub(crate) fn of(password: &'p str) -> Result<Self> {
+        if password.len() > MAX_PASSWORD_BYTES {
+            return Err(Error::password(
+                PasswordProblem::TooLong,
+                format!("has {} bytes; at most {MAX_PASSWORD_BYTES} are taken", password.len()),
             ));
         }
-        if memory_kib > MAX_MEMORY_KIB || iterations > MAX_ITERATIONS {
-            return Err(Error::invalid(
-                "password_cost",
-                format!(
-                    "at most {MAX_MEMORY_KIB} KiB and {MAX_ITERATIONS} passes, not {memory_kib} and {iterations}"
-                ),
-            ));
+        if password.is_ascii() || is_nfc(password) {
+            return Ok(Self::AsGiven(password));
         }
-        Ok(Self { memory_kib, iterations })
-    }
-
-    /// Memory of one hash in KiB.
-    #[must_use]
-    pub const fn memory_kib(self) -> u32 {
-        self.memory_kib
-    }
-
-    /// Passes over that memory.
-    #[must_use]
-    pub const fn iterations(self) -> u32 {
-        self.iterations
-    }
-
-    /// A cost that protects nothing and takes microseconds, so that tests need not wait.
-    #[cfg(feature = "testing")]
-    pub(crate) const fn danger_for_tests() -> Self {
-        Self { memory_kib: 8, iterations: 1 }
-    }
-
-    fn params(self) -> Result<Params> {
-        Params::new(self.memory_kib, self.iterations, 1, Some(32)).map_err(unusable)
+        // NFC makes UTF-8 three times as long at most (UAX 15, section 12.1): with that much room the text is never
+        // moved, which would leave a copy behind.
+        let mut composed = Zeroizing::new(String::with_capacity(3 * password.len()));
+        composed.extend(password.nfc());
+        Ok(Self::Composed(composed))
     }
 }
 
-impl Default for PasswordCost {
-    fn default() -> Self {
-        Self { memory_kib: 19_456, iterations: 2 }
+impl Deref for Normal<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        match self {
+            Self::AsGiven(password) => password,
+            Self::Composed(password) => password,
+        }
     }
 }
 
-fn unusable(error: argon2::Error) -> Error {
+pub(super) fn unusable(error: argon2::Error) -> Error {
     Error::damaged("the stored password hash has parameters that Argon2 does not take")
         .caused_by(error.to_string())
 }
@@ -98,6 +78,7 @@ pub(crate) struct PasswordHasher {
     cost: PasswordCost,
     gate: Gate,
     entropy: Arc<dyn Entropy>,
+    keys: Keyring,
     /// A hash of nothing in particular with the present cost: unknown users are verified against it.
     dummy: String,
     computed: AtomicU64,
@@ -124,20 +105,23 @@ impl PasswordHasher {
         queue: usize,
         patience: Duration,
         entropy: Arc<dyn Entropy>,
+        keys: Keyring,
     ) -> Result<Self> {
         let gate = Gate::new(permits, queue, patience);
         let mut hasher = Self {
             cost,
             gate,
             entropy,
+            keys,
             dummy: String::new(),
             computed: AtomicU64::new(0),
             #[cfg(feature = "testing")]
             pause: Pause::default(),
         };
         // The dummy needs the right shape only: verifying computes the full hash before it compares.
-        let output = random::<32>(&*hasher.entropy)?;
-        hasher.dummy = hasher.encode(random::<16>(&*hasher.entropy)?.as_slice(), output.as_slice())?;
+        let output = random::<NEW_OUTPUT>(&*hasher.entropy)?;
+        let salt = random::<NEW_SALT>(&*hasher.entropy)?;
+        hasher.dummy = encode(&hasher.present()?, salt.as_slice(), output.as_slice())?;
         Ok(hasher)
     }
 
@@ -147,23 +131,30 @@ impl PasswordHasher {
         self.pause = pause;
     }
 
-    /// The PHC string of a new hash with a fresh 16-byte salt.
+    /// The PHC string of a new hash with a fresh 16-byte salt, peppered with the current key if there is one.
     pub(crate) fn hash(&self, password: &str) -> Result<String> {
-        let salt = random::<16>(&*self.entropy)?;
-        let output = self.compute(&self.cost.params()?, password, salt.as_slice())?;
-        self.encode(salt.as_slice(), output.as_slice())
+        let salt = random::<NEW_SALT>(&*self.entropy)?;
+        let (params, mut output) = (self.present()?, Zeroizing::new([0; NEW_OUTPUT]));
+        self.compute(&params, password, salt.as_slice(), output.as_mut_slice())?;
+        encode(&params, salt.as_slice(), output.as_slice())
     }
 
     /// Whether the password belongs to the PHC string; with none, the same work for a certain "no".
+    ///
+    /// # Errors
+    /// `Mismatch` names the key that the hash needs and the keyring lacks; `Damaged` for a string that is none, or asks
+    /// for too much; `InvalidInput` for a password above 1,024 bytes; `Busy`.
     pub(crate) fn verify(&self, password: &str, phc: Option<&str>) -> Result<bool> {
-        let parsed = PasswordHash::new(phc.unwrap_or(&self.dummy)).map_err(|error| {
-            Error::damaged("the stored password hash is not a PHC string").caused_by(error.to_string())
-        })?;
+        let parsed = parse(phc.unwrap_or(&self.dummy))?;
         if parsed.algorithm != Algorithm::Argon2id.ident() || parsed.version != Some(Version::V0x13.into()) {
             return Err(Error::damaged("the stored password hash is not Argon2id of version 19"));
         }
-        let params = Params::try_from(&parsed)
-            .map_err(|_| Error::damaged("the stored password hash has malformed parameters"))?;
+        let params = Params::try_from(&parsed).ok().filter(|params| {
+            // Written again they are the same: none twice, none out of order, no zeros in front.
+            ParamsString::try_from(params).is_ok_and(|again| again == parsed.params)
+        });
+        let params =
+            params.ok_or_else(|| Error::damaged("the stored password hash has malformed parameters"))?;
         if params.m_cost() > MAX_MEMORY_KIB
             || params.t_cost() > MAX_ITERATIONS
             || params.p_cost() > MAX_PARALLELISM
@@ -179,23 +170,44 @@ impl PasswordHasher {
         let (Some(salt), Some(expected)) = (parsed.salt, parsed.hash) else {
             return Err(Error::damaged("the stored password hash has no salt or no hash"));
         };
-        let expected: [u8; 32] = expected
-            .as_bytes()
-            .try_into()
-            .map_err(|_| Error::damaged("the stored password hash does not have 32 bytes"))?;
-        let computed = self.compute(&params, password, &salt)?;
-        Ok(equal(&computed, &expected) & phc.is_some())
+        let mut room = Zeroizing::new([0; *OUTPUT.end()]);
+        let computed = match room.get_mut(..expected.len()) {
+            Some(computed) if OUTPUT.contains(&expected.len()) && SALT.contains(&salt.len()) => computed,
+            _ => {
+                return Err(Error::damaged(format!(
+                    "the stored password hash has {} bytes and its salt {}; {OUTPUT:?} and {SALT:?} are computed",
+                    expected.len(),
+                    salt.len()
+                )));
+            }
+        };
+        self.compute(&params, password, &salt, computed)?;
+        // Both are hashed so that they can be compared in a time that tells nothing, whatever their length.
+        let (computed, expected) = (blake3::hash(computed), blake3::hash(expected.as_bytes()));
+        Ok(equal(computed.as_bytes(), expected.as_bytes()) & phc.is_some())
     }
 
-    /// A new hash of a password that was verified, if the old one has another cost than new ones get.
+    /// A new hash of a password that was verified, if the old one has another cost or key than new ones get, or a
+    /// shorter salt or hash.
     pub(crate) fn upgrade(&self, password: &str, phc: &str) -> Result<Option<String>> {
-        let params = PasswordHash::new(phc).ok().and_then(|parsed| Params::try_from(&parsed).ok());
-        let present = self.cost.params()?;
-        let same = params.is_some_and(|params| {
-            (params.m_cost(), params.t_cost(), params.p_cost())
-                == (present.m_cost(), present.t_cost(), present.p_cost())
+        let present = self.present()?;
+        let same = parse(phc).is_ok_and(|parsed| {
+            parsed.algorithm == Algorithm::Argon2id.ident()
+                && parsed.salt.is_some_and(|salt| salt.len() >= NEW_SALT)
+                && Params::try_from(&parsed).is_ok_and(|params| params == present)
         });
         if same { Ok(None) } else { self.hash(password).map(Some) }
+    }
+
+    /// The parameters of a new hash.
+    fn present(&self) -> Result<Params> {
+        let mut params = ParamsBuilder::new();
+        params.m_cost(self.cost.memory_kib()).t_cost(self.cost.iterations()).p_cost(1);
+        params.output_len(NEW_OUTPUT);
+        if let Some(id) = self.keys.current() {
+            params.keyid(argon2::KeyId::new(&self.keys.mark(id)?).map_err(unusable)?);
+        }
+        params.build().map_err(unusable)
     }
 
     /// How many hashes have been computed so far: a refused attempt must not cost one.
@@ -203,13 +215,12 @@ impl PasswordHasher {
         self.computed.load(Ordering::Relaxed)
     }
 
-    fn compute(&self, params: &Params, password: &str, salt: &[u8]) -> Result<Zeroizing<[u8; 32]>> {
-        if password.len() > MAX_PASSWORD_BYTES {
-            return Err(Error::invalid(
-                "password",
-                format!("has {} bytes; at most {MAX_PASSWORD_BYTES} are taken", password.len()),
-            ));
-        }
+    fn compute(&self, params: &Params, password: &str, salt: &[u8], output: &mut [u8]) -> Result<()> {
+        let password = Normal::of(password)?;
+        let pepper = match params.keyid() {
+            [] => None,
+            mark => Some(self.keys.pepper(mark)?),
+        };
         let mut permit = self.gate.enter()?;
         self.computed.fetch_add(1, Ordering::Relaxed);
         #[cfg(feature = "testing")]
@@ -217,34 +228,68 @@ impl PasswordHasher {
             pause();
         }
         let memory = permit.memory(params.block_count());
-        let mut output = Zeroizing::new([0; 32]);
-        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
-        let done =
-            argon2.hash_password_into_with_memory(password.as_bytes(), salt, &mut *output, &mut *memory);
+        let pepper = pepper.as_ref().map(|pepper| pepper.as_slice());
+        let done = argon2id(params, pepper, password.as_bytes(), salt, memory, output);
         if params.t_cost() == 1 {
             // After one pass the first blocks still depend on the password alone, so whoever reads the memory could
             // test guesses at the price of a few blocks. A second pass has overwritten them with ones that cost the
             // whole first pass to recompute.
             memory.fill(Block::default());
         }
-        done.map_err(unusable)?;
-        Ok(output)
-    }
-
-    fn encode(&self, salt: &[u8], output: &[u8]) -> Result<String> {
-        let phc =
-            |_| Error::new(ErrorKind::Storage, "the password hash could not be written as a PHC string");
-        let hash = PasswordHash {
-            algorithm: Algorithm::Argon2id.ident(),
-            version: Some(Version::V0x13.into()),
-            params: ParamsString::try_from(&self.cost.params()?)
-                .map_err(|_| Error::damaged("the password cost has no PHC form"))?,
-            salt: Some(Salt::new(salt).map_err(phc)?),
-            hash: Some(Output::new(output).map_err(phc)?),
-        };
-        Ok(hash.to_string())
+        done.map_err(unusable)
     }
 }
+
+/// RFC 9106, with the pepper as its secret value.
+fn argon2id(
+    params: &Params,
+    pepper: Option<&[u8]>,
+    password: &[u8],
+    salt: &[u8],
+    memory: &mut [Block],
+    output: &mut [u8],
+) -> Result<(), argon2::Error> {
+    let (algorithm, version) = (Algorithm::Argon2id, Version::V0x13);
+    let argon2 = match pepper {
+        Some(pepper) => Argon2::new_with_secret(pepper, algorithm, version, params.clone())?,
+        None => Argon2::new(algorithm, version, params.clone()),
+    };
+    argon2.hash_password_into_with_memory(password, salt, output, memory)
+}
+
+fn parse(phc: &str) -> Result<PasswordHash> {
+    if phc.len() > MAX_PHC {
+        return Err(Error::damaged(format!("the stored password hash is a string of {} bytes", phc.len())));
+    }
+    PasswordHash::new(phc).map_err(|error| {
+        Error::damaged("the stored password hash is not a PHC string").caused_by(error.to_string())
+    })
+}
+
+/// The key that a stored hash is peppered with; none for one of another scheme.
+pub(crate) fn pepper_of(phc: &str) -> Result<Option<KeyId>> {
+    let Ok(parsed) = parse(phc) else { return Ok(None) };
+    match Params::try_from(&parsed) {
+        Ok(params) if !params.keyid().is_empty() => marked_id(params.keyid()).map(Some),
+        _ => Ok(None),
+    }
+}
+
+fn encode(params: &Params, salt: &[u8], output: &[u8]) -> Result<String> {
+    let phc = |_| Error::new(ErrorKind::Storage, "the password hash could not be written as a PHC string");
+    let hash = PasswordHash {
+        algorithm: Algorithm::Argon2id.ident(),
+        version: Some(Version::V0x13.into()),
+        params: ParamsString::try_from(params)
+            .map_err(|_| Error::damaged("the password cost has no PHC form"))?,
+        salt: Some(Salt::new(salt).map_err(phc)?),
+        hash: Some(Output::new(output).map_err(phc)?),
+    };
+    Ok(hash.to_string())
+}
+
+#[cfg(test)]
+mod vectors;
 
 #[cfg(test)]
 mod tests {
@@ -252,11 +297,15 @@ mod tests {
     use crate::secret::SystemEntropy;
 
     fn hasher(cost: PasswordCost) -> PasswordHasher {
-        PasswordHasher::new(cost, 2, 8, Duration::from_secs(30), Arc::new(SystemEntropy)).unwrap()
+        keyed(cost, Keyring::default())
+    }
+
+    fn keyed(cost: PasswordCost, keys: Keyring) -> PasswordHasher {
+        PasswordHasher::new(cost, 2, 8, Duration::from_secs(30), Arc::new(SystemEntropy), keys).unwrap()
     }
 
     fn cheap() -> PasswordHasher {
-        hasher(PasswordCost { memory_kib: 8, iterations: 1 })
+        hasher(PasswordCost::danger_for_tests())
     }
 
     #[test]
@@ -311,16 +360,5 @@ mod tests {
         assert_eq!(hasher.computed(), 0);
         assert_eq!(hasher.hash(&"x".repeat(1025)).unwrap_err().field(), Some("password"));
         assert_eq!(hasher.computed(), 0);
-    }
-
-    #[test]
-    fn weak_costs_are_refused() {
-        for (memory, passes) in [(8, 1), (19_455, 2), (47_104, 0), (7_168, 4)] {
-            assert_eq!(PasswordCost::new(memory, passes).unwrap_err().field(), Some("password_cost"));
-        }
-        assert!(PasswordCost::new(u32::MAX, 3).is_err());
-        for (memory, passes) in ROWS {
-            assert!(PasswordCost::new(memory, passes).is_ok());
-        }
     }
 }

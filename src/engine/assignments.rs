@@ -1,5 +1,6 @@
 //! Who holds which role: everywhere, at a scope, for a time.
 
+use super::demand;
 use super::duty;
 use super::guard;
 use super::page::{Page, PageRequest};
@@ -7,6 +8,7 @@ use super::roles::Roles;
 use super::warrant;
 use super::write::{Entry, Plan};
 use crate::assignment::{self, ASSIGNMENT_BY_ROLE, ASSIGNMENT_BY_SCOPE, Assignment, AssignmentRecord};
+use crate::assurance::Assurance;
 use crate::audit::{Actor, AuditKind, Subject};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
@@ -16,6 +18,7 @@ use crate::role::{self, RoleRecord};
 use crate::scope;
 use crate::store::{self, Record, Store, Stored, Table};
 use crate::user::{self, UserRecord};
+use std::collections::BTreeSet;
 
 /// Assignments that share one commit in a bulk load.
 const BULK: usize = 16;
@@ -55,7 +58,9 @@ impl Roles<'_> {
         if let Some([twice, _]) = users.array_windows().find(|[a, b]| a == b) {
             return Err(Error::exists("user", format!("{twice} is given twice")));
         }
-        let bulk = if self.gate.engine().separates_duties()? { 1 } else { BULK };
+        let engine = self.gate.engine();
+        let demanding = role::demanded(&*engine.store, || Ok(BTreeSet::from([role])))? > Assurance::One;
+        let bulk = if demanding || engine.separates_duties()? { 1 } else { BULK };
         users.chunks(bulk).try_for_each(|group| self.assign_group(role, group, &Grant::new()))
     }
 
@@ -70,6 +75,7 @@ impl Roles<'_> {
             warrant::may_assign(plan, role, users, &terms)?;
             if terms.effect == Effect::Allow {
                 duty::before_assign(plan, role, users)?;
+                demand::before_assign(plan, role, users)?;
             }
             guard::before_assign(plan, &record, users, &terms)?;
             for user in users {

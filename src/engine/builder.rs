@@ -1,9 +1,11 @@
 //! Settings, each with a safe default (`portcullis::_docs::defaults` has the reasons).
 
 use super::context::{ContextRule, Rules};
+use super::passwords::PasswordRules;
 use super::{Engine, Parts, Portcullis};
 use crate::catalog::{self, DeclaredPermission};
 use crate::clock::{Clock, SystemClock};
+use crate::credential::{BreachCheck, PasswordPolicy};
 use crate::crypto::{Keyring, PasswordCost, PasswordHasher};
 use crate::error::{Error, Result};
 use crate::factor::TotpSettings;
@@ -44,6 +46,7 @@ pub struct Builder {
     cost: PasswordCost,
     keys: Keyring,
     totp: TotpSettings,
+    passwords: PasswordRules,
     limits: SessionLimits,
     history: HistoryPolicy,
     throttle: ThrottlePolicy,
@@ -70,6 +73,7 @@ impl Builder {
             cost: PasswordCost::default(),
             keys: Keyring::default(),
             totp: TotpSettings::default(),
+            passwords: PasswordRules::default(),
             limits: SessionLimits::default(),
             history: HistoryPolicy::new(),
             throttle: ThrottlePolicy::new(),
@@ -111,6 +115,28 @@ impl Builder {
     /// What a new password hash costs; stored ones keep the cost they were made with.
     pub fn password_cost(mut self, cost: PasswordCost) -> Self {
         self.cost = cost;
+        self
+    }
+
+    /// Which new passwords are taken: see [`PasswordPolicy`].
+    pub fn password_policy(mut self, policy: PasswordPolicy) -> Self {
+        self.passwords.policy = policy;
+        self
+    }
+
+    /// Asks whether a new password was made public by a breach elsewhere, once for each that is set; nobody is asked by
+    /// default. Where the check fails, the password is refused with
+    /// [`PasswordProblem::NotChecked`](crate::PasswordProblem::NotChecked), and the audit log says so. See
+    /// [`BreachFile`](crate::BreachFile) for a check that needs no network.
+    pub fn breach_check(mut self, check: impl BreachCheck + 'static) -> Self {
+        self.passwords.breach = Some(Arc::new(check));
+        self
+    }
+
+    /// Takes a new password where the [breach check](Self::breach_check) fails; an audit record of
+    /// [`BreachCheckFailed`](crate::AuditKind::BreachCheckFailed) tells of each.
+    pub fn danger_accept_unchecked_passwords(mut self) -> Self {
+        self.passwords.accept_unchecked = true;
         self
     }
 
@@ -287,6 +313,7 @@ impl Builder {
             self.queue,
             self.patience,
             Arc::clone(&self.entropy),
+            self.keys.clone(),
         )?;
         #[cfg(feature = "testing")]
         hasher.set_pause(self.pause);
@@ -297,6 +324,7 @@ impl Builder {
             hasher,
             keys: self.keys,
             totp: self.totp,
+            passwords: self.passwords,
             limits: self.limits,
             history: self.history,
             rules: self.rules,

@@ -11,6 +11,7 @@ mod builder;
 mod context;
 mod declare;
 mod delegations;
+mod demand;
 mod devices;
 mod duty;
 mod factors;
@@ -20,6 +21,7 @@ mod hierarchy;
 mod ids;
 mod login;
 mod page;
+mod passwords;
 mod permissions;
 #[cfg(feature = "testing")]
 mod populate;
@@ -51,6 +53,7 @@ pub use factors::{Factors, TotpEnrolment};
 pub use flags::{AppliedRule, FlagExplanation, FlagStep, Flags};
 pub use login::{Answer, Challenge, CodeToSend, Credentials, Login, LoginStep};
 pub use page::{Cursor, Page, PageRequest};
+pub use passwords::KeyUse;
 pub use permissions::Permissions;
 pub use principal::{Decision, Principal};
 pub use review::{Explanation, Finding, Impact, Link, ObjectOperation, Review, Standing, UnusedRole, WhatIf};
@@ -79,6 +82,7 @@ use crate::session::SessionLimits;
 use crate::store::{Change, Scan, Sink, Store, Table};
 use crate::throttle::ThrottlePolicy;
 use context::Rules;
+use passwords::PasswordRules;
 use std::fmt;
 #[cfg(feature = "sled")]
 use std::path::Path;
@@ -320,6 +324,7 @@ pub(crate) struct Engine {
     hasher: PasswordHasher,
     keys: Keyring,
     totp: TotpSettings,
+    passwords: PasswordRules,
     user_ids: ids::UserIds,
     limits: SessionLimits,
     history: HistoryPolicy,
@@ -338,6 +343,7 @@ struct Parts {
     hasher: PasswordHasher,
     keys: Keyring,
     totp: TotpSettings,
+    passwords: PasswordRules,
     limits: SessionLimits,
     history: HistoryPolicy,
     rules: Rules,
@@ -352,7 +358,9 @@ const OPEN_SWEEP: usize = 4096;
 
 impl Engine {
     fn start(store: Box<dyn Store>, parts: Parts) -> Result<Self> {
-        let Parts { clock, trust_clock, entropy, hasher, keys, totp, limits, history, rules, .. } = parts;
+        let Parts {
+            clock, trust_clock, entropy, hasher, keys, totp, passwords, limits, history, rules, ..
+        } = parts;
         let view = Arc::new(View::new()?);
         load(&*store, &view)?;
         store.watch(Arc::clone(&view) as Arc<dyn Sink>);
@@ -370,6 +378,7 @@ impl Engine {
             hasher,
             keys,
             totp,
+            passwords,
             user_ids,
             limits,
             history,

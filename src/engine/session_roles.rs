@@ -3,7 +3,7 @@
 use super::duty::{self, MAX_SELECTED};
 use super::sessions::{Sessions, read_live_session};
 use super::write::{Entry, Mandate};
-use super::{Engine, Portcullis, warrant};
+use super::{Engine, Portcullis, demand, warrant};
 use crate::audit::{Actor, AuditKind, Outcome, Subject};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{RoleId, ScopeId, SessionId};
@@ -79,7 +79,8 @@ impl Sessions<'_> {
     /// # Errors
     /// `NotFound` for a session that is not live, and for a role that its user does not have now; `AlreadyExists` where
     /// the role is active already, as all are in a session that selected none; `SeparationOfDuty` where it may not be
-    /// active with the others; `LimitExceeded` beyond 256 roles; the storage kinds.
+    /// active with the others; `Denied` with [`Denial::FactorRequired`](crate::Denial::FactorRequired) where the role asks
+    /// for a second factor and the login had none; `LimitExceeded` beyond 256 roles; the storage kinds.
     pub fn activate(&self, session: SessionId, role: RoleId) -> Result<()> {
         let engine = self.gate.engine();
         let done = engine.write(self.gate.actor(), |plan| {
@@ -101,6 +102,7 @@ impl Sessions<'_> {
             }
             check_number(&roles)?;
             duty::before_activation(plan, &old.record, &roles)?;
+            demand::before_activation(plan, &old.record, &roles)?;
             let roles = Some(roles.into_iter().collect());
             plan.batch.replace(&old, &SessionRecord { roles, ..old.record.clone() })?;
             let entry = Entry::of(Subject::Session(session)).and(Subject::Role(role));

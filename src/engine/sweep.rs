@@ -6,10 +6,12 @@ use super::{Engine, Portcullis};
 use crate::access::{ACCESS_BY_END, ACCESS_BY_PERMISSION, ACCESS_BY_SCOPE, AccessRecord};
 use crate::assignment::{ASSIGNMENT_BY_END, ASSIGNMENT_BY_ROLE, ASSIGNMENT_BY_SCOPE, AssignmentRecord};
 use crate::audit::{Actor, AuditKind};
-use crate::credential::CredentialRecord;
+use crate::challenge::{CHALLENGE_BY_USER, ChallengeRecord};
+use crate::credential::{CredentialRecord, FormerPasswordRecord};
 use crate::delegation::{DELEGATION_BY_ROLE, DelegationRecord};
 use crate::device::{DEVICE, DeviceRecord};
 use crate::error::{Error, Result};
+use crate::factor::FactorRecord;
 use crate::flag::{FLAG_RULE_BY_END, FLAG_RULE_BY_TARGET, FlagRuleRecord, FlagTarget};
 use crate::id::{Flag, Key, RoleId, ScopeId, UserId};
 use crate::permission::Permission;
@@ -34,6 +36,8 @@ pub struct Maintenance {
     pub expired_sessions: usize,
     /// Sessions whose last-seen time was written back.
     pub seen_written: usize,
+    /// Logins under way that nobody went on with in time.
+    pub abandoned_logins: usize,
     /// Assignments, direct grants and flag rules past their end that were removed.
     pub ended_grants: usize,
     /// Rows of deleted users, roles, scopes, permissions, flags and ended sessions that were removed.
@@ -70,13 +74,15 @@ impl Portcullis {
         let ended = engine.sweep_ended(budget);
         let seen = engine.write_seen(budget);
         let failures = engine.sweep_throttle(budget);
+        let abandoned = engine.sweep_challenges(budget);
         (done.leftovers, done.expired_sessions, done.seen_written) = (leftovers?, expired?, seen?);
-        done.ended_grants = ended?;
+        (done.ended_grants, done.abandoned_logins) = (ended?, abandoned?);
         done.idle_failures = failures?;
         let markers = engine.slice::<LeftoverRecord>(LEFTOVER, &[], 1)?;
         done.more = !markers.is_empty()
             || done.expired_sessions >= budget
             || done.ended_grants >= budget
+            || done.abandoned_logins >= budget
             || done.seen_written >= budget;
         Ok(done)
     }
@@ -135,46 +141,32 @@ impl Engine {
     /// Some of what belonged to a deleted user.
     fn rows_of_user(&self, user: UserId) -> Result<Batch> {
         let (mut batch, prefix) = (Batch::new(), user.bytes());
-        for session in self.slice::<SessionRecord>(SESSION_BY_USER, &prefix, BATCH)? {
-            batch.remove(&session);
-        }
-        if batch.operations() > 0 {
+        if self.stage_off::<SessionRecord>(&mut batch, SESSION_BY_USER, &prefix)?
+            || self.stage_off::<ChallengeRecord>(&mut batch, CHALLENGE_BY_USER, &prefix)?
+            || self.stage_off::<AssignmentRecord>(&mut batch, AssignmentRecord::TABLE, &prefix)?
+            || self.stage_off::<AccessRecord>(&mut batch, AccessRecord::TABLE, &prefix)?
+            || self.stage_rules_off(&mut batch, FlagTarget::User(user))?
+            || self.stage_off::<ContactRecord>(&mut batch, ContactRecord::TABLE, &prefix)?
+            || self.stage_off::<AttributesRecord>(&mut batch, AttributesRecord::TABLE, &prefix)?
+            || self.stage_off::<FormerPasswordRecord>(&mut batch, FormerPasswordRecord::TABLE, &prefix)?
+            || self.stage_off::<FactorRecord>(&mut batch, FactorRecord::TABLE, &prefix)?
+            || self.stage_off::<AccountRecord>(&mut batch, AccountRecord::TABLE, &prefix)?
+            || self.stage_off::<DeviceRecord>(&mut batch, DEVICE, &prefix)?
+        {
             return Ok(batch);
-        }
-        for assignment in self.slice::<AssignmentRecord>(AssignmentRecord::TABLE, &prefix, BATCH)? {
-            batch.remove(&assignment);
-        }
-        if batch.operations() > 0 {
-            return Ok(batch);
-        }
-        for grant in self.slice::<AccessRecord>(AccessRecord::TABLE, &prefix, BATCH)? {
-            batch.remove(&grant);
-        }
-        if batch.operations() > 0 || self.stage_rules_off(&mut batch, FlagTarget::User(user))? {
-            return Ok(batch);
-        }
-        for failures in self.slice::<AccountRecord>(AccountRecord::TABLE, &prefix, BATCH)? {
-            batch.remove(&failures);
-        }
-        if batch.operations() > 0 {
-            return Ok(batch);
-        }
-        for device in self.slice::<DeviceRecord>(DEVICE, &prefix, BATCH)? {
-            batch.remove(&device);
-        }
-        if batch.operations() > 0 {
-            return Ok(batch);
-        }
-        for contact in self.slice::<ContactRecord>(ContactRecord::TABLE, &prefix, BATCH)? {
-            batch.remove(&contact);
-        }
-        for attributes in self.slice::<AttributesRecord>(AttributesRecord::TABLE, &prefix, BATCH)? {
-            batch.remove(&attributes);
         }
         if let Some(credential) = store::read::<CredentialRecord>(&*self.store, &user)? {
             batch.remove(&credential);
         }
         Ok(batch)
+    }
+
+    /// Stages some records away, found in their table or an index by the beginning of their keys; true if there are any.
+    fn stage_off<R: Record>(&self, batch: &mut Batch, table: Table, prefix: &[u8]) -> Result<bool> {
+        for record in self.slice::<R>(table, prefix, BATCH)? {
+            batch.remove(&record);
+        }
+        Ok(batch.operations() > 0)
     }
 
     /// Some of what hung on a deleted role.

@@ -4,15 +4,15 @@ use super::Portcullis;
 use super::bookkeeping::Leftover;
 use super::guard;
 use super::page::{Page, PageRequest};
+use super::passwords::stage_new_password;
 use super::warrant;
 use super::write::{Entry, Mandate, Plan};
-use crate::assurance::Method;
 use crate::audit::{AuditKind, Subject};
-use crate::credential;
 use crate::error::{Error, Result};
 use crate::id::{ContactId, Key, ScopeId, UserId};
 use crate::permission::PermissionSet;
 use crate::scope;
+use crate::secret::SecretText;
 use crate::store::{self, Batch, MAX_OPERATIONS, Record};
 use crate::text;
 use crate::user::{
@@ -21,8 +21,9 @@ use crate::user::{
 };
 use std::collections::BTreeSet;
 
-/// What a new user's commit takes besides the user: the credential and the audit record with its index rows.
-const OPERATIONS_BESIDE: usize = 6;
+/// What a new user's commit takes besides the user: the credential, the audit record with its index rows, and where the
+/// breach check failed another one.
+const OPERATIONS_BESIDE: usize = 10;
 /// What a commit expects besides: the tree of scopes, and for a delegated actor the account, hierarchy and delegations.
 const AUTHORITY: usize = 5;
 
@@ -50,7 +51,8 @@ impl Users<'_> {
     /// Creates a user.
     ///
     /// # Errors
-    /// `InvalidInput` names the field that breaks a rule; `AlreadyExists` where the login name is taken;
+    /// `InvalidInput` names the field that breaks a rule, for a password with the [reason](Error::password_problem);
+    /// `AlreadyExists` where the login name is taken;
     /// `LimitExceeded` for too many or too long details; `Busy` where no password hash could be computed in time;
     /// the storage kinds.
     pub fn create(&self, new: NewUser) -> Result<User> {
@@ -84,7 +86,7 @@ impl Users<'_> {
     fn try_out(&self, user: &NewUser) -> Result<usize> {
         let engine = self.gate.engine();
         if let Some(password) = &user.password {
-            credential::check_password(password.expose())?;
+            engine.check_first_password(user, password.expose())?;
         }
         let mut trial = Batch::new();
         user::stage_create(&*engine.store, &mut trial, UserId::from_number(0), user, engine.now())?;
@@ -98,21 +100,21 @@ impl Users<'_> {
         self.gate.rehearse(|plan| warrant::may_create_users(plan, &homes))?;
         let mut fresh = Vec::with_capacity(group.len());
         for user in group {
-            let phc =
-                user.password.as_ref().map(|password| engine.hasher.hash(password.expose())).transpose()?;
-            fresh.push((engine.user_ids.next(&*engine.store)?, phc));
+            let prepare = |password: &SecretText| engine.prepare_first(self.gate.actor, password.expose());
+            let prepared = user.password.as_ref().map(prepare).transpose()?;
+            fresh.push((engine.user_ids.next(&*engine.store)?, prepared));
         }
         let (records, stamp) = engine.write(self.gate.actor(), |plan| {
             expect_homes(plan, &homes)?;
             warrant::may_create_users(plan, &homes)?;
             let mut records: Vec<UserRecord> = Vec::with_capacity(group.len());
-            for (user, (id, phc)) in group.iter().zip(&fresh) {
+            for (user, (id, prepared)) in group.iter().zip(&fresh) {
                 let record = user::stage_create(plan.store, &mut plan.batch, *id, user, plan.now)?;
                 if records.iter().any(|earlier| earlier.canonical == record.canonical) {
                     return Err(Error::exists("login", format!("\"{}\" is given twice", user.login)));
                 }
-                if let Some(phc) = phc {
-                    credential::stage_password(plan.store, &mut plan.batch, *id, phc, plan.now)?;
+                if let Some(prepared) = prepared {
+                    stage_new_password(plan, &engine.passwords.policy, *id, prepared)?;
                 }
                 plan.record(
                     AuditKind::UserCreated,
@@ -262,27 +264,6 @@ impl Users<'_> {
             Ok(record)
         })?;
         Ok(record.public(stamp))
-    }
-
-    /// Sets the password, the first one or another, and ends every session of the user.
-    ///
-    /// # Errors
-    /// `NotFound`; `InvalidInput` for a password that is too short or too long; `Busy`; the storage kinds.
-    pub fn set_password(&self, id: UserId, password: &str) -> Result<()> {
-        let engine = self.gate.engine();
-        credential::check_password(password)?;
-        user::read_user(&*engine.store, id)?;
-        self.gate.rehearse(|plan| warrant::may_administer(plan, id, AuditKind::PasswordChange.name()))?;
-        let phc = engine.hasher.hash(password)?;
-        self.change(AuditKind::PasswordChange, id, "", |plan| {
-            let record = user::stage_generation(plan.store, &mut plan.batch, id)?;
-            credential::stage_password(plan.store, &mut plan.batch, id, &phc, plan.now)?;
-            engine.forget_failures(plan, id, Some(Method::Password))?;
-            plan.leave(Leftover::Sessions(id))?;
-            Ok(record)
-        })?;
-        engine.sweep_after(Leftover::Sessions(id));
-        Ok(())
     }
 
     /// Everything that the user may do everywhere, through roles and without, whatever the user's status.

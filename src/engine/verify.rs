@@ -7,10 +7,12 @@ use crate::access::AccessRecord;
 use crate::assignment::AssignmentRecord;
 use crate::audit::{self, AUDIT};
 use crate::catalog::{PermissionRecord, RetiredRecord};
-use crate::credential::CredentialRecord;
+use crate::challenge::ChallengeRecord;
+use crate::credential::{CredentialRecord, FormerPasswordRecord};
 use crate::delegation::{DelegationRecord, DelegationsRecord};
 use crate::device::DeviceRecord;
 use crate::error::Result;
+use crate::factor::FactorRecord;
 use crate::flag::{FlagRecord, FlagRuleRecord, FlagTarget};
 use crate::grant::Effect;
 use crate::id::{Flag, Key, ScopeId, UserId};
@@ -76,6 +78,7 @@ impl Portcullis {
         engine.verify_table::<ContactRecord>(&mut found)?;
         engine.verify_table::<AttributesRecord>(&mut found)?;
         engine.verify_table::<CredentialRecord>(&mut found)?;
+        engine.verify_table::<FormerPasswordRecord>(&mut found)?;
         engine.verify_table::<PermissionRecord>(&mut found)?;
         engine.verify_table::<RetiredRecord>(&mut found)?;
         engine.verify_table::<RoleRecord>(&mut found)?;
@@ -98,6 +101,8 @@ impl Portcullis {
         engine.verify_table::<RowRecord<Counted>>(&mut found)?;
         engine.verify_table::<RowRecord<SourceCount>>(&mut found)?;
         engine.verify_table::<KeyRecord>(&mut found)?;
+        engine.verify_table::<ChallengeRecord>(&mut found)?;
+        engine.verify_table::<FactorRecord>(&mut found)?;
         engine.verify_table::<SequenceRecord>(&mut found)?;
         engine.verify_table::<LeftoverRecord>(&mut found)?;
         engine.verify_table::<ProtectionRecord>(&mut found)?;
@@ -423,6 +428,7 @@ pub(crate) fn decode_as_every_record(bytes: &[u8]) -> usize {
         + taken::<ContactRecord>(bytes)
         + taken::<AttributesRecord>(bytes)
         + taken::<CredentialRecord>(bytes)
+        + taken::<FormerPasswordRecord>(bytes)
         + taken::<PermissionRecord>(bytes)
         + taken::<RetiredRecord>(bytes)
         + taken::<RoleRecord>(bytes)
@@ -445,6 +451,8 @@ pub(crate) fn decode_as_every_record(bytes: &[u8]) -> usize {
         + taken::<RowRecord<Counted>>(bytes)
         + taken::<RowRecord<SourceCount>>(bytes)
         + taken::<KeyRecord>(bytes)
+        + taken::<ChallengeRecord>(bytes)
+        + taken::<FactorRecord>(bytes)
         + taken::<SequenceRecord>(bytes)
         + taken::<LeftoverRecord>(bytes)
         + taken::<ProtectionRecord>(bytes)

@@ -3,7 +3,7 @@
 mod record;
 mod settings;
 
-pub(crate) use record::{FACTOR, FactorRecord, Secret, TABLES};
+pub(crate) use record::{FactorRecord, Secret, TABLES};
 
 pub use settings::TotpSettings;
 

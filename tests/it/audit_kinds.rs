@@ -1,10 +1,12 @@
 //! Every operation that changes anything, and the one audit record that it writes.
 
-use crate::support::{OTHER, PASSWORD, backwards, log_in, sound, user, world};
+use crate::factors::keys;
+use crate::support::{OTHER, PASSWORD, backwards, log_in, sound, user, world_with};
 use portcullis::{
-    Ability, Actor, AuditKind, Client, Credentials, DelegationId, DeviceId, Flag, FlagChange, FlagState,
-    FlagTarget, Grant, NewContact, NewUser, Outcome, Permission, Portcullis, RoleChange, RoleId, RoleRange,
-    ScopeId, SeparationId, SeparationKind, SessionId, Status, Subject, Timestamp, UserChange, UserId,
+    Ability, Actor, AuditKind, Client, ContactId, Credentials, DelegationId, DeviceId, FactorId, Flag,
+    FlagChange, FlagState, FlagTarget, Grant, NewContact, NewUser, Outcome, Permission, Portcullis,
+    RoleChange, RoleId, RoleRange, ScopeId, SeparationId, SeparationKind, SessionId, Status, Subject,
+    Timestamp, UserChange, UserId,
 };
 use std::collections::BTreeSet;
 
@@ -26,6 +28,10 @@ pub(crate) struct Scene {
     pub(crate) inner: ScopeId,
     pub(crate) delegation: DelegationId,
     pub(crate) flag: Flag,
+    /// A verified telephone number of ada's.
+    pub(crate) phone: ContactId,
+    /// Her recovery codes.
+    pub(crate) factor: FactorId,
 }
 
 impl Scene {
@@ -36,7 +42,7 @@ impl Scene {
 }
 
 pub(crate) fn scene() -> Scene {
-    let gate = world().gate;
+    let gate = world_with(|builder| builder.keys(keys())).gate;
     let (boss, ada) = (user(&gate, "boss").id, user(&gate, "ada").id);
     let bits = gate.permissions().define_many(["read", "write"]).unwrap();
     let reader = gate.roles().create("reader", [bits[0]]).unwrap();
@@ -57,6 +63,10 @@ pub(crate) fn scene() -> Scene {
         gate.delegations().create(privileged, RoleRange::Below(writer), [Ability::Assign]).unwrap();
     let flag = gate.flags().define("checkout").unwrap();
     gate.flags().turn_on(flag, FlagTarget::Role(reader)).unwrap();
+    let phone = gate.users().add_contact(ada, &NewContact::phone("+44 20")).unwrap().id;
+    gate.users().verify_contact(ada, phone).unwrap();
+    gate.factors().issue_recovery_codes(ada).unwrap();
+    let factor = gate.factors().of_user(ada).unwrap()[0].id;
     Scene {
         gate: gate.acting_as(boss),
         boss,
@@ -73,6 +83,8 @@ pub(crate) fn scene() -> Scene {
         inner,
         delegation,
         flag,
+        phone,
+        factor,
     }
 }
 
@@ -109,6 +121,11 @@ pub(crate) const OPERATIONS: &[Operation] = {
             K::PasswordChange,
             |s| (S::User(s.ada), None),
             |s| s.gate.users().set_password(s.ada, OTHER).unwrap(),
+        ),
+        (
+            K::PasswordCompromised,
+            |s| (S::User(s.ada), None),
+            |s| s.gate.users().mark_password_compromised(s.ada).unwrap(),
         ),
         (K::UserDeleted, |s| (S::User(s.ada), None), |s| s.gate.users().delete(s.ada).unwrap()),
         (
@@ -371,6 +388,34 @@ pub(crate) const OPERATIONS: &[Operation] = {
         ),
         (K::FlagDeleted, |s| (S::Flag(s.flag), None), |s| s.gate.flags().delete(s.flag).unwrap()),
         (
+            K::FactorEnrolling,
+            |s| (S::User(s.ada), None),
+            |s| {
+                s.gate.factors().enrol_totp(s.ada, "phone").unwrap();
+            },
+        ),
+        (
+            K::FactorEnrolled,
+            |s| (S::User(s.ada), None),
+            |s| {
+                s.gate.factors().enrol_contact(s.ada, s.phone, "").unwrap();
+            },
+        ),
+        (
+            K::FactorRemoved,
+            |s| (S::User(s.ada), None),
+            |s| {
+                s.gate.factors().remove(s.ada, s.factor).unwrap();
+            },
+        ),
+        (
+            K::RecoveryCodesIssued,
+            |s| (S::User(s.ada), None),
+            |s| {
+                s.gate.factors().issue_recovery_codes(s.ada).unwrap();
+            },
+        ),
+        (
             K::PermissionDefined,
             |_| (S::Permission(Permission::from_bit(2)), None),
             |s| {
@@ -406,6 +451,12 @@ fn every_change_writes_exactly_one_record_that_says_who_did_what_to_whom() {
         AuditKind::SeparationViolated,
         AuditKind::HierarchyLimited,
         AuditKind::DelegationRefused,
+        AuditKind::LoginStep,
+        AuditKind::LoginAbandoned,
+        AuditKind::RecoveryCodeUsed,
+        AuditKind::CodeSent,
+        AuditKind::PasswordChangeRefused,
+        AuditKind::BreachCheckFailed,
     ]);
     assert!(kinds.iter().eq(AuditKind::ALL), "{kinds:?}");
 }
@@ -433,6 +484,8 @@ fn what_is_refused_writes_nothing() {
             inner: ScopeId::from_number(999),
             delegation: DelegationId::from_number(999),
             flag: Flag::from_number(999),
+            phone: ContactId::from_number(999),
+            factor: FactorId::from_number(999),
             gate: scene.gate.clone(),
         };
         let refused = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(&nobody)));

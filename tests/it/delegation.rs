@@ -68,32 +68,46 @@ fn no_change_is_open_to_a_delegated_handle_without_a_delegation() {
 #[test]
 fn what_is_written_in_nobodys_name_is_known() {
     let known = [
-        ("ids.rs", 1),           // blocks of numbers
-        ("login.rs", 2),         // a login, in the name of who proves to be that user, and its refusal
-        ("populate.rs", 1),      // for benches only
-        ("separation.rs", 1),    // that there are sets of roles at all, for whom the handle lets make one
-        ("session_roles.rs", 1), // what was refused, in the name of who tried
-        ("sweep.rs", 3),         // what has no effect any more, and last-seen times
-        ("write.rs", 2),         // the write path itself, and the refusals of delegated actors
+        ("ids.rs", 1),            // blocks of numbers
+        ("login/answer.rs", 3),   // a code to be sent, a factor enrolled at a login, a wrong answer counted
+        ("login/change.rs", 1),   // a change of password, in the name of who knows the present one
+        ("login/complete.rs", 1), // a login, in the name of who proves to be that user
+        ("login/expired.rs", 1),  // logins that nobody went on with
+        ("login/refusal.rs", 1),  // a refused login
+        ("passwords.rs", 3),      // a user's own change, its refusal, and a breach check that failed
+        ("populate.rs", 1),       // for benches only
+        ("separation.rs", 1),     // that there are sets of roles at all, for whom the handle lets make one
+        ("session_roles.rs", 1),  // what was refused, in the name of who tried
+        ("sweep.rs", 3),          // what has no effect any more, and last-seen times
+        ("write.rs", 2),          // the write path itself, and the refusals of delegated actors
     ];
     let engine = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/engine");
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(engine).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        if path.is_dir() || name == "between.rs" {
-            continue; // reading, and tests
-        }
-        let text = std::fs::read_to_string(&path).unwrap();
-        let code = || text.lines().map(|line| line.split("//").next().unwrap_or_default());
-        let writes = code().filter(|line| {
-            line.contains(".write(") && !line.contains("gate.actor()") && !line.contains("self.actor()")
-        });
-        let commits =
-            code().filter(|line| line.contains("store.commit(") || line.contains("store().commit("));
-        match writes.count() + commits.count() {
-            0 => {}
-            count => found.push((name, count)),
+    let mut open = vec![engine.clone()];
+    while let Some(directory) = open.pop() {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.strip_prefix(&engine).unwrap().to_string_lossy().into_owned();
+            if path.is_dir() {
+                if !matches!(name.as_str(), "review" | "view") {
+                    open.push(path); // those two read only
+                }
+                continue;
+            }
+            if name == "between.rs" {
+                continue; // tests
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            let code = || text.lines().map(|line| line.split("//").next().unwrap_or_default());
+            let writes = code().filter(|line| {
+                line.contains(".write(") && !line.contains("gate.actor()") && !line.contains("self.actor()")
+            });
+            let commits =
+                code().filter(|line| line.contains("store.commit(") || line.contains("store().commit("));
+            match writes.count() + commits.count() {
+                0 => {}
+                count => found.push((name, count)),
+            }
         }
     }
     found.sort();
@@ -223,7 +237,11 @@ fn what_is_covered_is_done_and_written_down_under_the_actors_name() {
         let contact = users.add_contact(user, &NewContact::email("a@x.org")).unwrap();
         users.verify_contact(user, contact.id).unwrap();
         users.remove_contact(user, contact.id).unwrap();
-        let login = log_in(gate, &format!("x{}", user.get()), OTHER).unwrap();
+        // What the delegate set opens no session; what the application sets does.
+        let login = format!("x{}", user.get());
+        log_in(gate, &login, OTHER).unwrap_err();
+        gate.users().set_password(user, PASSWORD).unwrap();
+        let login = log_in(gate, &login, PASSWORD).unwrap();
         handle.sessions().revoke_others(login.session().id).unwrap();
         handle.sessions().revoke(login.session().id).unwrap();
         handle.sessions().revoke_all(user).unwrap();

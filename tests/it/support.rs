@@ -27,8 +27,13 @@ fn parts() -> (Builder, ManualClock, SeededEntropy) {
 }
 
 pub(crate) fn world() -> World {
+    world_with(|builder| builder)
+}
+
+/// With further settings.
+pub(crate) fn world_with(settings: impl FnOnce(Builder) -> Builder) -> World {
     let (builder, clock, entropy) = parts();
-    World { gate: builder.in_memory().unwrap(), clock, entropy }
+    World { gate: settings(builder).in_memory().unwrap(), clock, entropy }
 }
 
 /// A place for databases on disk, with settings that stay over a reopening.

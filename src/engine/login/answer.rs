@@ -17,7 +17,7 @@ use crate::id::FactorId;
 use crate::secret::SecretText;
 use crate::session::Client;
 use crate::store::{self, Stored};
-use crate::user::{Contact, ContactRecord};
+use crate::user::{Contact, ContactRecord, UserRecord};
 use std::fmt;
 use std::time::Duration;
 use zeroize::Zeroizing;
@@ -174,7 +174,12 @@ impl Portcullis {
                 None => return engine.refuse_answer(&challenge, &answer.what(), admission.as_ref()),
             },
             Kind::NewPassword(_) => {
-                new = engine.new_password_hash(challenge.record.user, text)?;
+                let user = challenge.record.user;
+                let Some(account) = store::read::<UserRecord>(&*engine.store, &user)? else {
+                    return engine.refuse_answer(&challenge, &answer.what(), None);
+                };
+                engine.check_new_password(&account.record, text)?;
+                new = engine.prepare_for(Actor::User(user), user, text)?;
                 Entered::NewPassword(&new)
             }
         };
@@ -354,12 +359,6 @@ impl Engine {
             admission.map_or(Ok(()), |admission| admission.failed(plan, Some(user), Fault::Wrong))
         })?;
         Ok(LoginStep::Denied(Denial::Credentials))
-    }
-
-    /// The hash of a password that keeps the rules.
-    fn new_password_hash(&self, _user: crate::id::UserId, password: &str) -> Result<String> {
-        crate::credential::check_password(password)?;
-        self.hasher.hash(password)
     }
 }
 

@@ -5,9 +5,10 @@ use super::{Challenge, Login, LoginStep};
 use crate::assurance::{Assurance, Method, Methods};
 use crate::audit::{Actor, AuditKind, Subject};
 use crate::challenge::{self, ChallengeRecord, Step};
-use crate::credential::{self, CredentialRecord};
+use crate::credential::{self, CredentialRecord, MustChange};
 use crate::crypto::{OneTimeToken, Purpose, RecoveryCode, Token};
 use crate::engine::bookkeeping::Leftover;
+use crate::engine::passwords::{Prepared, stage_new_password};
 use crate::engine::throttle::Admission;
 use crate::engine::view::ViewTime;
 use crate::engine::write::{Entry, Plan};
@@ -47,13 +48,13 @@ pub(in crate::engine) enum Entered<'p> {
     RecoveryCode(&'p str),
     /// The code that was sent to that factor, found right.
     SentCode(FactorId),
-    /// The hash of a password that keeps the rules.
-    NewPassword(&'p str),
+    /// A password that keeps the rules.
+    NewPassword(&'p Prepared),
 }
 
 /// What a step comes to while it is planned.
 #[derive(Default)]
-struct Progress {
+pub(super) struct Progress {
     methods: Methods,
     /// The generation of the user.
     generation: u32,
@@ -64,12 +65,18 @@ struct Progress {
     changed_password: bool,
 }
 
+impl Progress {
+    pub(super) fn of(methods: Methods) -> Self {
+        Self { methods, ..Self::default() }
+    }
+}
+
 /// What is still asked for.
 enum Need {
     Nothing,
     /// One of these, to come to that level; none where the user has to enrol one first.
     Factor(Vec<Method>, Assurance),
-    NewPassword,
+    NewPassword(MustChange),
 }
 
 impl Engine {
@@ -119,11 +126,14 @@ impl Engine {
     /// Whether the account would let the user in now, so that a second hash may be computed: one for whoever is refused
     /// would tell a right password from a wrong one. The commit decides.
     fn is_open_to(&self, proved: &Proved<'_>) -> Result<bool> {
-        let account = store::read::<UserRecord>(&*self.store, &proved.user)?;
-        let active = account.is_some_and(|account| account.record.status.is_active_at(self.now()));
+        let (store, now) = (&*self.store, self.now());
+        let account = store::read::<UserRecord>(store, &proved.user)?;
+        let credential = store::read::<CredentialRecord>(store, &proved.user)?;
+        let open = account.is_some_and(|account| account.record.status.is_active_at(now))
+            && credential.is_some_and(|found| !credential::has_ended(&found.record, now));
         match &proved.admission {
-            Some(admission) if active => Ok(!self.is_stopped(admission, proved.user)?),
-            _ => Ok(active),
+            Some(admission) if open => Ok(!admission.is_stopped(proved.user)?),
+            _ => Ok(open),
         }
     }
 
@@ -148,6 +158,9 @@ impl Engine {
         }
         if !account.record.status.is_active_at(plan.now) {
             return Ok(Err(Refusal::NotActive(status_detail(&account.record))));
+        }
+        if credential.as_ref().is_some_and(|found| credential::has_ended(&found.record, plan.now)) {
+            return Ok(Err(Refusal::PasswordEnded));
         }
         if !ViewTime::can_tell(plan.now) {
             let message =
@@ -181,8 +194,10 @@ impl Engine {
         {
             return Ok(Err(refusal));
         }
-        match self.need(plan, proved, &progress)? {
-            Need::Nothing => self.plan_session(plan, proved, progress, client).map(Ok),
+        match self.need(plan, proved, credential.as_ref(), &progress)? {
+            Need::Nothing => {
+                self.plan_session(plan, proved.user, proved.roles.as_deref(), progress, client).map(Ok)
+            }
             need => self.plan_challenge(plan, proved, progress, need, goes_on).map(Ok),
         }
     }
@@ -215,8 +230,8 @@ impl Engine {
             // The one that was sent last, and not one before it.
             Entered::SentCode(_) if live.record.code != challenge.record.code => None,
             Entered::SentCode(factor) => self.sent_code_use(plan, user, factor)?,
-            Entered::NewPassword(phc) => {
-                self.plan_new_password(plan, user, phc, progress)?;
+            Entered::NewPassword(prepared) => {
+                self.plan_new_password(plan, user, prepared, progress)?;
                 plan.batch.remove(&live);
                 return Ok(Ok(()));
             }
@@ -228,14 +243,14 @@ impl Engine {
     }
 
     /// Another password: every session and every other login under way ends.
-    fn plan_new_password(
+    pub(super) fn plan_new_password(
         &self,
         plan: &mut Plan<'_>,
         user: UserId,
-        phc: &str,
+        prepared: &Prepared,
         progress: &mut Progress,
     ) -> Result<()> {
-        credential::stage_password(plan.store, &mut plan.batch, user, phc, plan.now)?;
+        stage_new_password(plan, &self.passwords.policy, user, prepared)?;
         progress.generation = user::stage_generation(plan.store, &mut plan.batch, user)?.generation;
         progress.changed_password = true;
         self.forget_failures(plan, user, Some(Method::Password))?;
@@ -244,8 +259,17 @@ impl Engine {
     }
 
     /// What is still asked for before there may be a session.
-    fn need(&self, plan: &mut Plan<'_>, proved: &Proved<'_>, progress: &Progress) -> Result<Need> {
-        let demanded = self.demanded(plan, proved)?;
+    fn need(
+        &self,
+        plan: &mut Plan<'_>,
+        proved: &Proved<'_>,
+        credential: Option<&Stored<CredentialRecord>>,
+        progress: &Progress,
+    ) -> Result<Need> {
+        let mut demanded = self.demanded(plan, proved)?;
+        if self.passwords.policy.needs_second_factor() {
+            demanded = demanded.max(Assurance::Two);
+        }
         let mut steps = self.second_steps(plan, proved.user)?;
         let enrolled = !steps.is_empty();
         if progress.methods.assurance() < demanded || (enrolled && !progress.methods.has_second_step()) {
@@ -253,7 +277,11 @@ impl Engine {
             steps.retain(|step| progress.methods.with(*step).assurance() >= demanded);
             return Ok(Need::Factor(steps, demanded));
         }
-        Ok(Need::Nothing)
+        // Last, so that whoever knows a password only can not change it.
+        let due = credential.filter(|_| !progress.changed_password).and_then(|credential| {
+            credential::must_change(&credential.record, &self.passwords.policy, plan.now)
+        });
+        Ok(due.map_or(Need::Nothing, Need::NewPassword))
     }
 
     /// How sure this login must be, by the roles that would be active.
@@ -274,9 +302,13 @@ impl Engine {
         goes_on: bool,
     ) -> Result<LoginStep> {
         let (token, id, digest) = OneTimeToken::mint(&*self.entropy, Purpose::Challenge)?;
+        let must_change = match &need {
+            Need::NewPassword(why) => Some(*why),
+            _ => None,
+        };
         let (step, steps, demanded) = match need {
             Need::Factor(steps, demanded) => (Step::Factor, steps, demanded),
-            Need::NewPassword | Need::Nothing => (Step::NewPassword, Vec::new(), Assurance::One),
+            _ => (Step::NewPassword, Vec::new(), Assurance::One),
         };
         // The steps of one login share its end, so that answering does not lengthen it.
         let expires = proved
@@ -310,23 +342,30 @@ impl Engine {
         };
         let detail = format!("{methods} was right; {asked} is asked for");
         plan.record(AuditKind::LoginStep, Entry::of(Subject::User(user)).detail(detail))?;
-        let challenge =
-            Challenge { token, user, proved: methods, steps, expires, successor: progress.successor };
+        let challenge = Challenge {
+            token,
+            user,
+            proved: methods,
+            steps,
+            must_change,
+            expires,
+            successor: progress.successor,
+        };
         Ok(match step {
             Step::Factor => LoginStep::NeedsFactor(challenge),
             Step::NewPassword => LoginStep::MustChangePassword(challenge),
         })
     }
 
-    fn plan_session(
+    pub(super) fn plan_session(
         &self,
         plan: &mut Plan<'_>,
-        proved: &Proved<'_>,
+        user: UserId,
+        roles: Option<&[RoleId]>,
         progress: Progress,
         client: &Client,
     ) -> Result<LoginStep> {
-        let user = proved.user;
-        let roles = duty::for_new_session(plan, user, proved.roles.as_deref())?;
+        let roles = duty::for_new_session(plan, user, roles)?;
         let device = self.stage_device(plan, user, client)?;
         let (token, id, digest) = Token::mint(&*self.entropy)?;
         let record = SessionRecord {

@@ -1,7 +1,9 @@
 //! Login: from a name and a password, over whatever else is asked for, to a session and its token.
 
 mod answer;
+mod change;
 mod complete;
+mod expired;
 mod refusal;
 
 pub use answer::{Answer, CodeToSend};
@@ -12,7 +14,7 @@ use super::throttle::Attempt;
 use super::{Engine, Portcullis};
 use crate::assurance::{Method, Methods};
 use crate::clock::Timestamp;
-use crate::credential::CredentialRecord;
+use crate::credential::{CredentialRecord, MustChange};
 use crate::crypto::{DeviceToken, MAX_PASSWORD_BYTES, OneTimeToken, RecoveryCode, Token};
 use crate::error::{Denial, Error, Result};
 use crate::id::{RoleId, UserId};
@@ -123,6 +125,7 @@ pub struct Challenge {
     pub(super) user: UserId,
     pub(super) proved: Methods,
     pub(super) steps: Vec<Method>,
+    pub(super) must_change: Option<MustChange>,
     pub(super) expires: Timestamp,
     pub(super) successor: Option<RecoveryCode>,
 }
@@ -150,6 +153,12 @@ impl Challenge {
     #[must_use]
     pub fn methods(&self) -> &[Method] {
         &self.steps
+    }
+
+    /// Why the password must be changed, where that is what is asked for.
+    #[must_use]
+    pub fn must_change(&self) -> Option<MustChange> {
+        self.must_change
     }
 
     /// Where a recovery code was used: the one that takes its place, to be shown to the user.

@@ -15,6 +15,7 @@ pub(in crate::engine) enum Refusal {
     NoPassword,
     WrongPassword,
     NotActive(String),
+    PasswordEnded,
     Changed,
     /// After too many failures in a row.
     Stopped,
@@ -40,6 +41,7 @@ impl Refusal {
             Self::NoPassword => "the user has no password".to_owned(),
             Self::WrongPassword => "wrong password".to_owned(),
             Self::NotActive(status) => status.clone(),
+            Self::PasswordEnded => "the password was issued for a time that is over".to_owned(),
             Self::Changed => "the account changed while it was verified".to_owned(),
             Self::Stopped => "too many failures in a row".to_owned(),
             Self::Answer(what) => format!("wrong answer: {what}"),

@@ -170,6 +170,17 @@ impl Admission<'_> {
         }
         Ok(Ok(()))
     }
+
+    /// Whether the method is stopped for whoever makes this attempt: for work that must not be done for one who is refused
+    /// in the end. The commit decides, by [`succeeded`](Self::succeeded).
+    pub(in crate::engine) fn is_stopped(&self, user: UserId) -> Result<bool> {
+        let Some(counts) = &self.counts else { return Ok(false) };
+        let party = counts.account.map_or(Party::Stranger, |(_, party)| party);
+        let key = AccountRecord::key_of(user, party);
+        let row = store::read::<AccountRecord>(&*self.engine.store, &key)?;
+        let failures = row.and_then(|row| row.record.counter(counts.method).map(|counter| counter.failures));
+        Ok(self.engine.throttle.policy.stops(failures.unwrap_or(0)))
+    }
 }
 
 fn one_more(tag: u32, before: u32, now: Timestamp) -> Counted {
@@ -185,15 +196,6 @@ fn on(party: Party) -> String {
 }
 
 impl Engine {
-    /// Whether a method of an account is stopped, for whoever makes this attempt: to be known before a second hash.
-    pub(in crate::engine) fn is_stopped(&self, admission: &Admission<'_>, user: UserId) -> Result<bool> {
-        let Some(counts) = &admission.counts else { return Ok(false) };
-        let party = counts.account.map_or(Party::Stranger, |(_, party)| party);
-        let row = store::read::<AccountRecord>(&*self.store, &AccountRecord::key_of(user, party))?;
-        let failures = row.and_then(|row| row.record.counter(counts.method).map(|counter| counter.failures));
-        Ok(self.throttle.policy.stops(failures.unwrap_or(0)))
-    }
-
     /// Forgets what was counted for a method of a user, in the commit that binds another password or factor of this method
     /// to the account; for a password also the delay of the login name. A new code to be sent is no such thing (NIST SP
     /// 800-63B-4, section 3.1.3.2).

@@ -151,7 +151,6 @@ impl<'a> Attempt<'a> {
 
     /// Whatever a user proves anew within a session: the present password when changing it, a factor for a step up. It is
     /// held up by failures within sessions only.
-    #[expect(dead_code, reason = "for changes of the password by the user, and steps up")]
     pub(in crate::engine) fn inside(user: UserId, method: Method, client: &'a Client) -> Self {
         Self { who: Who::Session(user), method, client }
     }

@@ -67,7 +67,7 @@ impl Flights {
                 }
                 Turn::Wait => {}
             }
-            let end = *end.get_or_insert_with(|| clock::stopwatch() + self.patience);
+            let end = *end.get_or_insert_with(|| clock::monotonic() + self.patience);
             if state.waiting >= self.queue {
                 return Err(busy(
                     "the queue of attempts at the same account or from the same source is full",

@@ -1,0 +1,103 @@
+//! A user's own change of password.
+
+use super::complete::Progress;
+use super::{Login, LoginStep};
+use crate::assurance::Method;
+use crate::audit::Actor;
+use crate::crypto::Normal;
+use crate::engine::passwords::Prepared;
+use crate::engine::write::Plan;
+use crate::engine::{Engine, Portcullis, duty};
+use crate::error::{Denial, Error, Result};
+use crate::id::{RoleId, SessionId};
+use crate::role;
+use crate::session::{Client, SessionRecord};
+use crate::store;
+use crate::user::UserRecord;
+
+impl Portcullis {
+    /// Changes the password of whoever holds this session, who must know the present one (OWASP ASVS 5.0 6.2.3).
+    ///
+    /// Every session of the user ends, this one too; the login that is returned is a new session with what was proved in
+    /// the old one, so that whoever was in beside the user is out.
+    ///
+    /// # Errors
+    /// `Denied` with [`Denial::Session`] where the token opens no session, and with [`Denial::Credentials`] where the
+    /// present password is wrong; `InvalidInput` for a password above 1,024 bytes, a new one that the
+    /// [policy](crate::PasswordPolicy) does not take, or a client detail that breaks a rule; `Conflict` where the password
+    /// was changed by somebody else meanwhile; `Busy`; the storage kinds. Nothing is changed then.
+    ///
+    /// ```
+    /// # fn main() -> portcullis::Result<()> {
+    /// use portcullis::{Client, Credentials, NewUser, Portcullis};
+    /// let gate = Portcullis::builder().danger_fast_password_hashes().in_memory()?; // for this test only
+    /// gate.users().create(NewUser::new("ada").password("correct horse battery staple"))?;
+    /// let client = Client::new();
+    /// let old = gate.login(&Credentials::password("ada", "correct horse battery staple"), &client)?;
+    /// let new = gate.change_password(
+    ///     old.token(),
+    ///     "correct horse battery staple",
+    ///     "a better horse, another battery",
+    ///     &client,
+    /// )?;
+    /// assert!(gate.authenticate(old.token()).is_err() && gate.authenticate(new.token()).is_ok());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn change_password(
+        &self,
+        token: impl AsRef<str>,
+        present: &str,
+        new: &str,
+        client: &Client,
+    ) -> Result<Login> {
+        client.check()?;
+        let engine = self.engine();
+        Normal::of(present)?;
+        let principal = self.authenticate(token.as_ref())?;
+        let (user, session) = (principal.user(), principal.session());
+        let Some(account) = store::read::<UserRecord>(&*engine.store, &user)? else {
+            return Err(Error::denied(Denial::Session));
+        };
+        engine.check_new_password(&account.record, new)?;
+        let revision = engine.verify_present(&account.record, present)?;
+        let prepared = engine.prepare_for(Actor::User(user), user, new)?.based_on(revision);
+        let (changed, _) =
+            engine.write(Actor::User(user), |plan| engine.plan_change(plan, session, &prepared, client))?;
+        changed.done()
+    }
+}
+
+impl Engine {
+    fn plan_change(
+        &self,
+        plan: &mut Plan<'_>,
+        session: SessionId,
+        prepared: &Prepared,
+        client: &Client,
+    ) -> Result<LoginStep> {
+        // The session may have ended while the hashes were computed: that it has not is decided from rows.
+        let ended = || Error::denied(Denial::Session);
+        let old = store::read::<SessionRecord>(plan.store, &session)?.ok_or_else(ended)?;
+        let user = old.record.user;
+        let account = store::read::<UserRecord>(plan.store, &user)?.ok_or_else(ended)?;
+        let status = &account.record.status;
+        if old.record.generation < account.record.generation
+            || old.record.expires <= plan.now
+            || !status.is_active_at(plan.now)
+        {
+            return Err(ended());
+        }
+        plan.batch.expect_unchanged(&old);
+        let roles: Option<Vec<RoleId>> = match &old.record.roles {
+            Some(selected) => {
+                let held = role::with_juniors(plan.store, duty::assigned(plan.store, user, plan.now, true)?)?;
+                Some(selected.iter().copied().filter(|role| held.contains(role)).collect())
+            }
+            None => None,
+        };
+        let mut progress = Progress::of(old.record.methods.with(Method::Password));
+        self.plan_new_password(plan, user, prepared, &mut progress)?;
+        self.plan_session(plan, user, roles.as_deref(), progress, client)
+    }
+}
