@@ -1,7 +1,7 @@
 //! The stored format: what a release has written, every later one reads. A difference here is a new format, with a new
 //! format byte and a decoder for the old one, and not a new snapshot.
 
-use crate::support::{Disk, OTHER, PASSWORD, log_in, refused, sound, world, world_with};
+use crate::support::{Disk, OTHER, PASSWORD, refused, sound, world, world_with};
 use data_encoding::HEXLOWER;
 use portcullis::testing::{StoredRow, dump};
 use portcullis::{
@@ -74,7 +74,8 @@ fn fill(gate: &Portcullis) {
         };
         gate.login(&Credentials::password("ada", PASSWORD), &client).unwrap();
     }
-    log_in(gate, "ada", OTHER).unwrap_err();
+    let from = Client::new().ip("192.0.2.1".parse().unwrap());
+    gate.login(&Credentials::password("ada", OTHER), &from).unwrap_err();
     // One that is remembered, one that was issued and one that is marked.
     let new = NewUser::new("eve").password(PASSWORD);
     let eve = gate.users().create(new).unwrap().id;
