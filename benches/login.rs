@@ -1,4 +1,4 @@
-//! A login beside the bare Argon2id call of the same parameters on memory that is used again.
+//! A login beside the bare Argon2id call of the same parameters on memory that is used again, and logins in parallel.
 //!
 //! `cargo bench --bench login`
 
@@ -68,11 +68,72 @@ fn login(criterion: &mut Criterion) {
         let over = (whole.as_secs_f64() / hash.as_secs_f64() - 1.0) * 100.0;
         report.line(
             format!("login over bare Argon2id, {name}, in turn"),
-            "<= 2 %",
+            "<= 1 %",
             format!("{over:+.1} % of {hash:.1?}"),
         );
     }
+    for threads in [1, 2, 4, 8] {
+        let (rate, alone) = (in_parallel(threads, &bare_hashes), in_parallel(threads, &logins_on_disk));
+        report.line(
+            format!("logins a second on disk, {threads} threads and permits"),
+            "bare hashes a second",
+            format!("{alone:.1} of {rate:.1}"),
+        );
+    }
     report.print("login");
+}
+
+/// How often a second so many threads do what they are given, each the same number of times.
+fn in_parallel(threads: usize, start: &dyn Fn(usize) -> Once) -> f64 {
+    let rounds = size(60, 1);
+    let once = start(threads);
+    let spent = time(|| {
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| {
+                    let mut once = once();
+                    (0..rounds).for_each(|_| once());
+                });
+            }
+        });
+    });
+    u32::try_from(threads * rounds).map_or(f64::NAN, f64::from) / spent.as_secs_f64()
+}
+
+/// Makes for each thread what it does again and again.
+type Once = Box<dyn Fn() -> Box<dyn FnMut()> + Sync>;
+
+fn bare_hashes(_: usize) -> Once {
+    Box::new(|| {
+        let argon2 =
+            Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(19_456, 2, 1, Some(32)).unwrap());
+        let mut memory = vec![Block::default(); 19_456];
+        Box::new(move || {
+            let mut out = [0; 32];
+            argon2
+                .hash_password_into_with_memory(
+                    PASSWORD.as_bytes(),
+                    b"0123456789abcdef",
+                    &mut out,
+                    &mut memory,
+                )
+                .unwrap();
+            black_box(out);
+        })
+    })
+}
+
+/// On a database of its own, whose gate lets as many hashes run as there are threads.
+fn logins_on_disk(threads: usize) -> Once {
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let builder = Portcullis::builder().admission(threads, threads, Duration::from_secs(60));
+    let gate = builder.open(directory.path().join("auth.db")).unwrap();
+    gate.users().create(NewUser::new("ada").password(PASSWORD)).unwrap();
+    Box::new(move || {
+        let gate = gate.clone();
+        let _kept = &directory;
+        Box::new(move || logins(&gate)())
+    })
 }
 
 criterion_group!(benches, login);

@@ -103,19 +103,18 @@ impl Clock for SystemClock {
     }
 }
 
-/// Where a measurement of spans begins: waiting limits count real time, whatever the wall clock does.
-#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
-pub(crate) fn monotonic() -> std::time::Instant {
-    std::time::Instant::now()
-}
-
 /// What a piece of work returns, and how long it took. For choosing settings only: decisions take their time from a
 /// [`Clock`].
-#[expect(clippy::disallowed_methods, reason = "a wall clock can not time what takes milliseconds")]
-pub(crate) fn stopwatch<T>(work: impl FnOnce() -> T) -> (T, Duration) {
-    let start = std::time::Instant::now();
+pub(crate) fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
+    let start = stopwatch();
     let value = work();
     (value, start.elapsed())
+}
+
+/// Where a measurement of spans begins: waiting limits count real time, whatever the wall clock does.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
+pub(crate) fn stopwatch() -> std::time::Instant {
+    std::time::Instant::now()
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ struct Failure {
     message: String,
     problem: Option<PasswordProblem>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    retry_after: Option<Duration>,
 }
 
 /// Why a decision was "no".
@@ -198,21 +199,22 @@ impl Error {
         }
     }
 
-    /// How long to wait before trying again, where the error says so.
-    #[must_use]
-    pub fn retry_after(&self) -> Option<Duration> {
-        match &self.0 {
-            Repr::Denied(reason) => reason.retry_after(),
-            Repr::Failed(_) => None,
-        }
-    }
-
     /// Why a new password was refused, where that is what happened.
     #[must_use]
     pub fn password_problem(&self) -> Option<PasswordProblem> {
         match &self.0 {
             Repr::Denied(_) => None,
             Repr::Failed(failure) => failure.problem,
+        }
+    }
+
+    /// How long to wait before trying again, where the error says so: exact for [`Denial::Throttled`],
+    /// and an estimate for [`ErrorKind::Busy`]. HTTP's `Retry-After` counts whole seconds, so round it up there.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match &self.0 {
+            Repr::Denied(reason) => reason.retry_after(),
+            Repr::Failed(failure) => failure.retry_after,
         }
     }
 
@@ -254,6 +256,7 @@ impl Error {
             message: message.into(),
             problem: None,
             source: None,
+            retry_after: None,
         })))
     }
 
@@ -284,6 +287,14 @@ impl Error {
 
     pub(crate) fn damaged(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Damaged, message)
+    }
+
+    pub(crate) fn busy(message: impl Into<String>, retry_after: Duration) -> Self {
+        let mut error = Self::new(ErrorKind::Busy, message);
+        if let Repr::Failed(failure) = &mut error.0 {
+            failure.retry_after = Some(retry_after);
+        }
+        error
     }
 
     pub(crate) fn stopped(why: &str) -> Self {
@@ -392,5 +403,13 @@ mod tests {
         assert_eq!(error.to_string(), "login: is empty");
         assert_eq!(error.field(), Some("login"));
         assert!(std::error::Error::source(&error).is_some());
+        assert_eq!(error.retry_after(), None);
+    }
+
+    #[test]
+    fn busy_says_when_to_try_again() {
+        let error = Error::busy("full", Duration::from_secs(3));
+        assert_eq!((error.kind(), error.retry_after()), (ErrorKind::Busy, Some(Duration::from_secs(3))));
+        assert_eq!(Error::denied(Denial::Session).retry_after(), None);
     }
 }

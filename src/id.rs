@@ -13,7 +13,8 @@ pub(crate) trait Key: Sized {
     fn read(bytes: &[u8]) -> Result<Self>;
 
     fn bytes(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(16);
+        // Room for what an index row adds to the key, so that it does not move.
+        let mut out = Vec::with_capacity(24);
         self.write(&mut out);
         out
     }

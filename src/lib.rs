@@ -31,6 +31,8 @@ mod secret;
 mod separation;
 mod session;
 mod store;
+#[cfg(feature = "tokio")]
+mod surface;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod text;
@@ -49,7 +51,7 @@ pub use credential::{
     BreachCheck, BreachError, BreachFile, BreachQuery, MustChange, PasswordPolicy, PasswordState,
 };
 pub use crypto::{
-    DeviceToken, KeyId, Keyring, OneTimeToken, PasswordCost, RecoveryCode, Token, TotpAlgorithm,
+    Admission, DeviceToken, KeyId, Keyring, OneTimeToken, PasswordCost, RecoveryCode, Token, TotpAlgorithm,
 };
 pub use delegation::{Ability, Delegation, RoleRange};
 pub use device::Device;
@@ -76,9 +78,12 @@ pub use scope::Scope;
 pub use secret::{Entropy, SystemEntropy};
 pub use separation::{Separation, SeparationKind};
 pub use session::{Client, Session, SessionLimits};
+#[cfg(feature = "tokio")]
+pub use surface::AsyncPortcullis;
 pub use throttle::{Failures, LoginProtection, ThrottlePolicy, TriedFrom};
 pub use user::{
-    Attributes, Contact, ContactKind, NewContact, NewUser, Status, StatusKind, User, UserChange, Value,
+    Attributes, ConfusableNames, Contact, ContactKind, EmailLocalPart, NewContact, NewUser, Status,
+    StatusKind, User, UserChange, Value,
 };
 
 /// Design notes, compiled with the crate so that their links are checked.

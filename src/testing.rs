@@ -134,6 +134,15 @@ pub fn populate_assignments(gate: &Portcullis, held: &[(UserId, RoleId, ScopeId)
     crate::engine::populate_assignments(gate, held)
 }
 
+/// The part of a login that hashes, by itself: waits at the admission gate and computes the hash of a user whom nobody
+/// knows. For benches and for tests of memory.
+///
+/// # Errors
+/// As [`Portcullis::login`], without those of the store.
+pub fn hash_for_nobody(gate: &Portcullis, password: &str) -> Result<()> {
+    crate::engine::hash_for_nobody(gate, password)
+}
+
 /// Feeds bytes to the decoder of every stored record. For fuzzing: whatever the bytes are, each decoder answers with
 /// a record or an error. Returns how many of them took the bytes for a record of theirs.
 #[must_use]

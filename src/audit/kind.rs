@@ -139,6 +139,14 @@ kinds! {
     85 DelegationDeleted "authz_delegation_deleted",
     /// Somebody tried what no delegation of theirs covers; the detail has what.
     86 DelegationRefused "authz_fail",
+    /// A change of a user's own password was refused; the detail has the true reason.
+    90 PasswordChangeRefused "authn_password_change_fail",
+    /// A password was marked as one that somebody else may know.
+    91 PasswordCompromised "authn_password_compromised",
+    /// The check for breached passwords failed; what it was for was refused, or done all the same.
+    92 BreachCheckFailed "authn_breach_check_fail",
+    /// A login name was taken that looks like another user's.
+    95 NameConfusable "user_name_confusable",
     /// A device of a user got another name.
     105 DeviceRenamed "device_renamed",
     /// A device of a user was forgotten, with or without the sessions that were opened on it.
@@ -170,12 +178,6 @@ kinds! {
     117 RecoveryCodeUsed "authn_recovery_code_used",
     /// A code was made to be sent to a user.
     118 CodeSent "authn_code_sent",
-    /// A change of a user's own password was refused; the detail has the true reason.
-    90 PasswordChangeRefused "authn_password_change_fail",
-    /// A password was marked as one that somebody else may know.
-    91 PasswordCompromised "authn_password_compromised",
-    /// The check for breached passwords failed; what it was for was refused, or done all the same.
-    92 BreachCheckFailed "authn_breach_check_fail",
 }
 
 impl AuditKind {

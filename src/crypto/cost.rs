@@ -1,7 +1,7 @@
 //! What a password hash costs, and how to choose it.
 
 use super::password::unusable;
-use crate::clock::stopwatch;
+use crate::clock::timed;
 use crate::error::{Error, ErrorKind, Result};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use std::time::Duration;
@@ -55,6 +55,12 @@ impl PasswordCost {
         Ok(Self { memory_kib, iterations })
     }
 
+    /// Blocks of 1 KiB in which one hash works.
+    pub(crate) fn blocks(self) -> Result<usize> {
+        let params = Params::new(self.memory_kib, self.iterations, 1, Some(32)).map_err(unusable)?;
+        Ok(params.block_count())
+    }
+
     /// The cost that comes closest to a time without exceeding it, on this machine and with at most so much memory a hash.
     ///
     /// Memory is used up first, and passes are added then (RFC 9106, section 4). A machine that can not even compute the
@@ -91,7 +97,7 @@ impl PasswordCost {
             let mut output = [0; 32];
             let mut best = Duration::MAX;
             for _ in 0..RUNS {
-                let (done, took) = stopwatch(|| {
+                let (done, took) = timed(|| {
                     argon2.hash_password_into_with_memory(&[0; 16], &[0; 16], &mut output, &mut memory)
                 });
                 done.map_err(unusable)?;

@@ -9,6 +9,10 @@ mod token;
 mod totp;
 
 pub use cost::PasswordCost;
+pub use gate::Admission;
+#[cfg(feature = "tokio")]
+pub(crate) use gate::{Entering, Permit};
+pub(crate) use gate::{Gate, Limits, Source};
 pub use keys::{KeyId, Keyring};
 #[cfg(feature = "testing")]
 pub(crate) use password::Pause;

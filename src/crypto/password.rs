@@ -1,7 +1,7 @@
 //! Argon2id as PHC strings, computed behind the admission gate.
 
 use super::cost::{MAX_ITERATIONS, MAX_MEMORY_KIB, PasswordCost};
-use super::gate::Gate;
+use super::gate::{Gate, Permit, Source};
 use super::keys::{KeyId, Keyring, marked_id};
 use crate::error::{Error, ErrorKind, PasswordProblem, Result};
 use crate::secret::{Entropy, equal, random};
@@ -10,7 +10,6 @@ use argon2::{Algorithm, Argon2, Block, Params, ParamsBuilder, Version};
 use std::ops::{Deref, RangeInclusive};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 use unicode_normalization::{UnicodeNormalization, is_nfc};
 use zeroize::Zeroizing;
 
@@ -76,7 +75,7 @@ pub(super) fn unusable(error: argon2::Error) -> Error {
 #[derive(Debug)]
 pub(crate) struct PasswordHasher {
     cost: PasswordCost,
-    gate: Gate,
+    gate: Arc<Gate>,
     entropy: Arc<dyn Entropy>,
     keys: Keyring,
     /// A hash of nothing in particular with the present cost: unknown users are verified against it.
@@ -101,13 +100,10 @@ impl std::fmt::Debug for Pause {
 impl PasswordHasher {
     pub(crate) fn new(
         cost: PasswordCost,
-        permits: usize,
-        queue: usize,
-        patience: Duration,
+        gate: Arc<Gate>,
         entropy: Arc<dyn Entropy>,
         keys: Keyring,
     ) -> Result<Self> {
-        let gate = Gate::new(permits, queue, patience);
         let mut hasher = Self {
             cost,
             gate,
@@ -132,10 +128,10 @@ impl PasswordHasher {
     }
 
     /// The PHC string of a new hash with a fresh 16-byte salt, peppered with the current key if there is one.
-    pub(crate) fn hash(&self, password: &str) -> Result<String> {
+    pub(crate) fn hash(&self, password: &str, source: Source) -> Result<String> {
         let salt = random::<NEW_SALT>(&*self.entropy)?;
         let (params, mut output) = (self.present()?, Zeroizing::new([0; NEW_OUTPUT]));
-        self.compute(&params, password, salt.as_slice(), output.as_mut_slice())?;
+        self.compute(&params, password, salt.as_slice(), output.as_mut_slice(), source)?;
         encode(&params, salt.as_slice(), output.as_slice())
     }
 
@@ -144,7 +140,7 @@ impl PasswordHasher {
     /// # Errors
     /// `Mismatch` names the key that the hash needs and the keyring lacks; `Damaged` for a string that is none, or asks
     /// for too much; `InvalidInput` for a password above 1,024 bytes; `Busy`.
-    pub(crate) fn verify(&self, password: &str, phc: Option<&str>) -> Result<bool> {
+    pub(crate) fn verify(&self, password: &str, phc: Option<&str>, source: Source) -> Result<bool> {
         let parsed = parse(phc.unwrap_or(&self.dummy))?;
         if parsed.algorithm != Algorithm::Argon2id.ident() || parsed.version != Some(Version::V0x13.into()) {
             return Err(Error::damaged("the stored password hash is not Argon2id of version 19"));
@@ -181,22 +177,39 @@ impl PasswordHasher {
                 )));
             }
         };
-        self.compute(&params, password, &salt, computed)?;
+        self.compute(&params, password, &salt, computed, source)?;
         // Both are hashed so that they can be compared in a time that tells nothing, whatever their length.
         let (computed, expected) = (blake3::hash(computed), blake3::hash(expected.as_bytes()));
         Ok(equal(computed.as_bytes(), expected.as_bytes()) & phc.is_some())
     }
 
     /// A new hash of a password that was verified, if the old one has another cost or key than new ones get, or a
-    /// shorter salt or hash.
-    pub(crate) fn upgrade(&self, password: &str, phc: &str) -> Result<Option<String>> {
+    /// shorter salt or hash; not where the gate has no room, as the next login can do it as well.
+    pub(crate) fn upgrade(&self, password: &str, phc: &str, source: Source) -> Result<Option<String>> {
         let present = self.present()?;
         let same = parse(phc).is_ok_and(|parsed| {
             parsed.algorithm == Algorithm::Argon2id.ident()
                 && parsed.salt.is_some_and(|salt| salt.len() >= NEW_SALT)
                 && Params::try_from(&parsed).is_ok_and(|params| params == present)
         });
-        if same { Ok(None) } else { self.hash(password).map(Some) }
+        if same {
+            return Ok(None);
+        }
+        match self.hash(password, source) {
+            Err(error) if error.kind() == ErrorKind::Busy => Ok(None),
+            hashed => hashed.map(Some),
+        }
+    }
+
+    /// Blocks of 1 KiB in which a new hash works.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn blocks(&self) -> Result<usize> {
+        self.cost.blocks()
+    }
+
+    /// The gate behind which hashes are computed.
+    pub(crate) fn gate(&self) -> &Arc<Gate> {
+        &self.gate
     }
 
     /// The parameters of a new hash.
@@ -215,21 +228,41 @@ impl PasswordHasher {
         self.computed.load(Ordering::Relaxed)
     }
 
-    fn compute(&self, params: &Params, password: &str, salt: &[u8], output: &mut [u8]) -> Result<()> {
+    fn compute(
+        &self,
+        params: &Params,
+        password: &str,
+        salt: &[u8],
+        output: &mut [u8],
+        source: Source,
+    ) -> Result<()> {
         let password = Normal::of(password)?;
         let pepper = match params.keyid() {
             [] => None,
             mark => Some(self.keys.pepper(mark)?),
         };
-        let mut permit = self.gate.enter()?;
+        let pepper = pepper.as_ref().map(|pepper| pepper.as_slice());
+        self.gate.admit(source, params.block_count(), |permit| {
+            self.run(params, pepper, password.as_bytes(), salt, permit, output)
+        })?
+    }
+
+    fn run(
+        &self,
+        params: &Params,
+        pepper: Option<&[u8]>,
+        password: &[u8],
+        salt: &[u8],
+        permit: &mut Permit,
+        output: &mut [u8],
+    ) -> Result<()> {
         self.computed.fetch_add(1, Ordering::Relaxed);
         #[cfg(feature = "testing")]
         if let Some(pause) = &self.pause.0 {
             pause();
         }
-        let memory = permit.memory(params.block_count());
-        let pepper = pepper.as_ref().map(|pepper| pepper.as_slice());
-        let done = argon2id(params, pepper, password.as_bytes(), salt, memory, output);
+        let memory = permit.memory();
+        let done = argon2id(params, pepper, password, salt, memory, output);
         if params.t_cost() == 1 {
             // After one pass the first blocks still depend on the password alone, so whoever reads the memory could
             // test guesses at the price of a few blocks. A second pass has overwritten them with ones that cost the
@@ -293,15 +326,23 @@ mod vectors;
 
 #[cfg(test)]
 mod tests {
+    use super::super::gate::Limits;
     use super::*;
     use crate::secret::SystemEntropy;
+    use std::time::Duration;
+
+    const ANYBODY: Source = Source::Unknown;
+
+    fn gate(kib: usize) -> Arc<Gate> {
+        Gate::new(Limits { hashes: 2, queue: 8, share: 8, blocks: kib, patience: Duration::from_secs(30) })
+    }
 
     fn hasher(cost: PasswordCost) -> PasswordHasher {
         keyed(cost, Keyring::default())
     }
 
     fn keyed(cost: PasswordCost, keys: Keyring) -> PasswordHasher {
-        PasswordHasher::new(cost, 2, 8, Duration::from_secs(30), Arc::new(SystemEntropy), keys).unwrap()
+        PasswordHasher::new(cost, gate(1 << 15), Arc::new(SystemEntropy), keys).unwrap()
     }
 
     fn cheap() -> PasswordHasher {
@@ -311,17 +352,17 @@ mod tests {
     #[test]
     fn verifies_what_it_hashed_and_nothing_else() {
         let hasher = cheap();
-        let phc = hasher.hash("correct horse battery staple").unwrap();
+        let phc = hasher.hash("correct horse battery staple", ANYBODY).unwrap();
         assert!(phc.starts_with("$argon2id$v=19$m=8,t=1,p=1$"), "{phc}");
-        assert!(hasher.verify("correct horse battery staple", Some(&phc)).unwrap());
-        assert!(!hasher.verify("correct horse battery staplE", Some(&phc)).unwrap());
-        assert!(!hasher.verify("correct horse battery staple", None).unwrap());
-        assert_ne!(phc, hasher.hash("correct horse battery staple").unwrap(), "salts differ");
+        assert!(hasher.verify("correct horse battery staple", Some(&phc), ANYBODY).unwrap());
+        assert!(!hasher.verify("correct horse battery staplE", Some(&phc), ANYBODY).unwrap());
+        assert!(!hasher.verify("correct horse battery staple", None, ANYBODY).unwrap());
+        assert_ne!(phc, hasher.hash("correct horse battery staple", ANYBODY).unwrap(), "salts differ");
     }
 
     #[test]
     fn the_default_cost_is_what_the_string_says() {
-        let phc = hasher(PasswordCost::default()).hash("x").unwrap();
+        let phc = hasher(PasswordCost::default()).hash("x", ANYBODY).unwrap();
         assert!(phc.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{phc}");
     }
 
@@ -340,7 +381,7 @@ mod tests {
             salt: Some(Salt::new(b"somesalt").unwrap()),
             hash: Some(Output::new(&out).unwrap()),
         };
-        assert!(hasher.verify("password", Some(&phc.to_string())).unwrap());
+        assert!(hasher.verify("password", Some(&phc.to_string()), ANYBODY).unwrap());
     }
 
     #[test]
@@ -355,10 +396,14 @@ mod tests {
             "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ",
             "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$AAAAAAAAAAAAAAAA",
         ] {
-            assert_eq!(hasher.verify("x", Some(phc)).unwrap_err().kind(), ErrorKind::Damaged, "{phc}");
+            assert_eq!(
+                hasher.verify("x", Some(phc), ANYBODY).unwrap_err().kind(),
+                ErrorKind::Damaged,
+                "{phc}"
+            );
         }
         assert_eq!(hasher.computed(), 0);
-        assert_eq!(hasher.hash(&"x".repeat(1025)).unwrap_err().field(), Some("password"));
+        assert_eq!(hasher.hash(&"x".repeat(1025), ANYBODY).unwrap_err().field(), Some("password"));
         assert_eq!(hasher.computed(), 0);
     }
 }

@@ -1,7 +1,7 @@
 //! What happens between the reading of a plan and its commit, at exactly that moment: a store that does something else
 //! first. Each test here fails if the plan does not expect what it relies on.
 
-use super::{Portcullis, TABLES};
+use super::{Builder, Portcullis, TABLES};
 use crate::audit::AuditKind;
 use crate::clock::Timestamp;
 use crate::error::{ErrorKind, Result};
@@ -60,10 +60,14 @@ pub(super) struct Scene {
 
 impl Scene {
     pub(super) fn new() -> Self {
+        Self::with(Portcullis::builder())
+    }
+
+    pub(super) fn with(builder: Builder) -> Self {
         let armed = Armed::default();
         let inner = MemoryStore::new(&TABLES.concat(), Faults::default());
         let store = Between { inner, armed: Arc::clone(&armed) };
-        let gate = Portcullis::builder().start(Box::new(store)).unwrap();
+        let gate = builder.start(Box::new(store)).unwrap();
         let [ada, bob] = ["ada", "bob"].map(|login| gate.users().create(NewUser::new(login)).unwrap().id);
         let owner = gate.roles().create("owner", []).unwrap();
         let scope = gate.scopes().create(ScopeId::ROOT, "acme").unwrap();

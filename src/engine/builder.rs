@@ -6,7 +6,7 @@ use super::{Engine, Parts, Portcullis};
 use crate::catalog::{self, DeclaredPermission};
 use crate::clock::{Clock, SystemClock};
 use crate::credential::{BreachCheck, PasswordPolicy};
-use crate::crypto::{Keyring, PasswordCost, PasswordHasher};
+use crate::crypto::{Gate, Keyring, Limits, PasswordCost, PasswordHasher};
 use crate::error::{Error, Result};
 use crate::factor::TotpSettings;
 use crate::history::HistoryPolicy;
@@ -14,6 +14,7 @@ use crate::secret::{Entropy, SystemEntropy};
 use crate::session::SessionLimits;
 use crate::store::{Faults, MemoryStore, Store};
 use crate::throttle::ThrottlePolicy;
+use crate::user::{ConfusableNames, EmailLocalPart, NameRules};
 #[cfg(feature = "sled")]
 use std::path::Path;
 use std::sync::Arc;
@@ -22,6 +23,9 @@ use std::time::Duration;
 /// The least that sled's page cache works with, in bytes.
 #[cfg(feature = "sled")]
 const SMALLEST_CACHE: u64 = 1 << 20;
+
+/// The least memory in KiB that password hashes get by default.
+const LEAST_HASH_MEMORY_KIB: usize = 64 << 10;
 
 /// Opens a database with settings other than the defaults; get it from [`Portcullis::builder`].
 ///
@@ -53,6 +57,8 @@ pub struct Builder {
     hashes: usize,
     queue: usize,
     patience: Duration,
+    share: Option<usize>,
+    hash_memory: Option<u64>,
     #[cfg_attr(not(feature = "sled"), expect(dead_code, reason = "settings of the sled backend"))]
     cache: u64,
     #[cfg_attr(not(feature = "sled"), expect(dead_code, reason = "settings of the sled backend"))]
@@ -60,6 +66,7 @@ pub struct Builder {
     faults: Faults,
     declared: Vec<DeclaredPermission>,
     rules: Rules,
+    names: NameRules,
     #[cfg(feature = "testing")]
     pause: crate::crypto::Pause,
 }
@@ -80,11 +87,14 @@ impl Builder {
             hashes: std::thread::available_parallelism().map_or(1, usize::from),
             queue: 256,
             patience: Duration::from_secs(10),
+            share: None,
+            hash_memory: None,
             cache: 64 << 20,
             write_limit: Duration::from_secs(10),
             faults: Faults::default(),
             declared: Vec::new(),
             rules: Rules::default(),
+            names: NameRules::default(),
             #[cfg(feature = "testing")]
             pause: crate::crypto::Pause::default(),
         }
@@ -174,10 +184,34 @@ impl Builder {
 
     /// The admission gate: how many password hashes run at once (each takes the memory of
     /// [`PasswordCost::memory_kib`]), how many may wait for that, and for how long. Whoever finds the queue full, or
-    /// waits longer, gets [`ErrorKind::Busy`](crate::ErrorKind::Busy). The default is one an available core, 256 in
-    /// the queue and 10 seconds.
+    /// waits longer, gets [`ErrorKind::Busy`](crate::ErrorKind::Busy) with
+    /// [`Error::retry_after`](crate::Error::retry_after). The default is one an available core, 256 in the queue and 10
+    /// seconds.
+    ///
+    /// Waiters stand in one line a source, which is the address that [`Client::ip`](crate::Client::ip) names (of an IPv6
+    /// address, the first 64 bits); all clients of unknown address are one source, and so is the application's own
+    /// creating of users and setting of passwords. The lines are served in turn. In a full queue, somebody of a source
+    /// with few waiters takes the place of who has waited longest in the longest line, who then gets `Busy`.
     pub fn admission(mut self, hashes: usize, queue: usize, patience: Duration) -> Self {
         (self.hashes, self.queue, self.patience) = (hashes, queue, patience);
+        self
+    }
+
+    /// How many of the admission gate's queue may be of one source; by default half of them, and at least one.
+    pub fn admission_share(mut self, waiters: usize) -> Self {
+        self.share = Some(waiters);
+        self
+    }
+
+    /// How much memory in bytes all password hashes that run at once may take together, with what is kept for the next
+    /// ones. A stored hash that asks for more than the present cost waits until there is so much; one that asks for more
+    /// than all of it is refused with `LimitExceeded`, so that its user can not log in.
+    ///
+    /// By default it is the memory of the present cost for each of the hashes that [`admission`](Self::admission) lets
+    /// run at once, and at least 64 MiB, so that hashes of the usual other costs can be verified on the smallest machine
+    /// (RFC 9106, section 4, the second recommended option).
+    pub fn admission_memory(mut self, bytes: u64) -> Self {
+        self.hash_memory = Some(bytes);
         self
     }
 
@@ -226,6 +260,31 @@ impl Builder {
     /// agree.
     pub fn context_rule(mut self, rule: impl ContextRule + 'static) -> Self {
         self.rules.add(rule);
+        self
+    }
+
+    /// What becomes of a login name that looks like another user's; refused by default.
+    ///
+    /// ```
+    /// # fn main() -> portcullis::Result<()> {
+    /// use portcullis::{ConfusableNames, NewUser, Portcullis};
+    /// let gate = Portcullis::in_memory()?;
+    /// gate.users().create(NewUser::new("ada"))?;
+    /// // The first letter is Cyrillic.
+    /// assert!(gate.users().create(NewUser::new("\u{430}da")).is_err_and(|e| e.is_conflict()));
+    /// let gate = Portcullis::builder().confusable_names(ConfusableNames::Warn).in_memory()?;
+    /// gate.users().create_many(["ada", "\u{430}da"].map(NewUser::new))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn confusable_names(mut self, policy: ConfusableNames) -> Self {
+        self.names.confusable = policy;
+        self
+    }
+
+    /// Whether the local part of e-mail addresses is compared by case; not by default.
+    pub fn email_local_part(mut self, policy: EmailLocalPart) -> Self {
+        self.names.local_part = policy;
         self
     }
 
@@ -300,21 +359,9 @@ impl Builder {
     pub(super) fn start(self, store: Box<dyn Store>) -> Result<Portcullis> {
         self.history.check()?;
         self.throttle.check()?;
-        if self.hashes == 0 {
-            return Err(Error::invalid(
-                "admission.hashes",
-                "is 0; at least one password hash must be able to run",
-            ));
-        }
+        let gate = Gate::new(self.admission_limits()?);
         #[cfg_attr(not(feature = "testing"), expect(unused_mut, reason = "the hook of tests is set below"))]
-        let mut hasher = PasswordHasher::new(
-            self.cost,
-            self.hashes,
-            self.queue,
-            self.patience,
-            Arc::clone(&self.entropy),
-            self.keys.clone(),
-        )?;
+        let mut hasher = PasswordHasher::new(self.cost, gate, Arc::clone(&self.entropy), self.keys.clone())?;
         #[cfg(feature = "testing")]
         hasher.set_pause(self.pause);
         let parts = Parts {
@@ -325,6 +372,7 @@ impl Builder {
             keys: self.keys,
             totp: self.totp,
             passwords: self.passwords,
+            names: self.names,
             limits: self.limits,
             history: self.history,
             rules: self.rules,
@@ -336,5 +384,34 @@ impl Builder {
         let gate = Portcullis::of(engine);
         gate.permissions().declare_agreed(&self.declared)?;
         Ok(gate)
+    }
+
+    fn admission_limits(&self) -> Result<Limits> {
+        let (hashes, queue, patience) = (self.hashes, self.queue, self.patience);
+        if hashes == 0 {
+            return Err(Error::invalid(
+                "admission.hashes",
+                "is 0; at least one password hash must be able to run",
+            ));
+        }
+        let one = self.cost.blocks()?;
+        let blocks = match self.hash_memory {
+            None => one.saturating_mul(hashes).max(LEAST_HASH_MEMORY_KIB),
+            Some(bytes) => usize::try_from(bytes / 1024).unwrap_or(usize::MAX),
+        };
+        if blocks < one {
+            return Err(Error::invalid(
+                "admission_memory",
+                format!("is {blocks} KiB; one password hash of the present cost takes {one} KiB"),
+            ));
+        }
+        let share = self.share.unwrap_or_else(|| queue.div_ceil(2));
+        if share == 0 && queue > 0 {
+            return Err(Error::invalid(
+                "admission_share",
+                format!("is 0, so that nobody could use the queue of {queue}"),
+            ));
+        }
+        Ok(Limits { hashes, queue, share, blocks, patience })
     }
 }

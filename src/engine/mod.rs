@@ -14,10 +14,13 @@ mod delegations;
 mod demand;
 mod devices;
 mod duty;
+#[cfg(feature = "tokio")]
+mod entrance;
 mod factors;
 mod flags;
 mod guard;
 mod hierarchy;
+mod identify;
 mod ids;
 mod login;
 mod page;
@@ -66,13 +69,16 @@ pub use users::Users;
 pub use verify::Verification;
 #[cfg(feature = "testing")]
 pub(crate) use {
-    populate::{assignments as populate_assignments, sessions as populate_sessions, users as populate_users},
+    populate::{
+        assignments as populate_assignments, hash_for_nobody, sessions as populate_sessions,
+        users as populate_users,
+    },
     verify::{decode_as_every_record, dump},
 };
 
 use crate::audit::Actor;
 use crate::clock::{Clock, Timestamp};
-use crate::crypto::{Keyring, PasswordHasher};
+use crate::crypto::{Admission, Keyring, PasswordHasher};
 use crate::error::Result;
 use crate::factor::TotpSettings;
 use crate::history::HistoryPolicy;
@@ -81,6 +87,7 @@ use crate::secret::Entropy;
 use crate::session::SessionLimits;
 use crate::store::{Change, Scan, Sink, Store, Table};
 use crate::throttle::ThrottlePolicy;
+use crate::user::NameRules;
 use context::Rules;
 use passwords::PasswordRules;
 use std::fmt;
@@ -256,6 +263,24 @@ impl Portcullis {
         self.engine.hasher.computed()
     }
 
+    /// What the admission gate for password hashes does now and has done since the open.
+    ///
+    /// ```
+    /// # fn main() -> portcullis::Result<()> {
+    /// use portcullis::{Client, Credentials, Portcullis};
+    /// let gate = Portcullis::in_memory()?;
+    /// let _ = gate.login(&Credentials::password("nobody", "correct horse battery staple"), &Client::new());
+    /// let admission = gate.admission();
+    /// assert_eq!((admission.admitted, admission.running, admission.waiting), (1, 0, 0));
+    /// assert!(admission.peak_bytes <= admission.most_bytes);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn admission(&self) -> Admission {
+        self.engine.hasher.gate().figures()
+    }
+
     /// How much is in the read model, and the memory it takes.
     #[must_use]
     pub fn statistics(&self) -> Statistics {
@@ -329,10 +354,13 @@ pub(crate) struct Engine {
     limits: SessionLimits,
     history: HistoryPolicy,
     rules: Rules,
+    names: NameRules,
     timeline: Timeline,
     /// The turn of writers that meet too often: see `write`.
     turns: write::Turns,
     throttle: throttle::Throttle,
+    #[cfg(feature = "tokio")]
+    calls: Arc<crate::crypto::Gate>,
 }
 
 /// What the settings come to.
@@ -344,6 +372,7 @@ struct Parts {
     keys: Keyring,
     totp: TotpSettings,
     passwords: PasswordRules,
+    names: NameRules,
     limits: SessionLimits,
     history: HistoryPolicy,
     rules: Rules,
@@ -359,7 +388,18 @@ const OPEN_SWEEP: usize = 4096;
 impl Engine {
     fn start(store: Box<dyn Store>, parts: Parts) -> Result<Self> {
         let Parts {
-            clock, trust_clock, entropy, hasher, keys, totp, passwords, limits, history, rules, ..
+            clock,
+            trust_clock,
+            entropy,
+            hasher,
+            keys,
+            totp,
+            passwords,
+            names,
+            limits,
+            history,
+            rules,
+            ..
         } = parts;
         let view = Arc::new(View::new()?);
         load(&*store, &view)?;
@@ -383,9 +423,12 @@ impl Engine {
             limits,
             history,
             rules,
+            names,
             timeline,
             turns,
             throttle,
+            #[cfg(feature = "tokio")]
+            calls: entrance::calls(),
         };
         // Nothing depends on this sweep, so that what it can not read or decode keeps nobody out; but a handle that
         // stopped while it ran is not handed out.

@@ -11,7 +11,7 @@ use crate::audit::{Actor, AuditKind, Outcome, Subject};
 use crate::credential::{
     self, BreachCheck, BreachQuery, CredentialRecord, FormerPasswordRecord, PasswordPolicy, PasswordState,
 };
-use crate::crypto::{self, KeyId, Normal};
+use crate::crypto::{self, KeyId, Normal, Source};
 use crate::error::{Denial, Error, ErrorKind, PasswordProblem, Result};
 use crate::id::{Key, UserId};
 use crate::session::Client;
@@ -79,7 +79,7 @@ impl Users<'_> {
         let account = user::read_user(&*engine.store, id)?.record;
         self.gate.rehearse(|plan| warrant::may_administer(plan, id, AuditKind::PasswordChange.name()))?;
         engine.check_new_password(&account, password)?;
-        let prepared = engine.prepare_for(self.gate.actor().actor, id, password)?;
+        let prepared = engine.prepare_for(self.gate.actor().actor, id, password, Source::Administration)?;
         engine.write(self.gate.actor(), |plan| {
             warrant::may_administer(plan, id, AuditKind::PasswordChange.name())?;
             engine.forget_failures(plan, id, Some(Method::Password))?;
@@ -114,8 +114,8 @@ impl Users<'_> {
         let account = user::read_user(&*engine.store, id)?.record;
         Normal::of(present)?;
         engine.check_new_password(&account, new)?;
-        let revision = engine.verify_present(&account, present)?;
-        let prepared = engine.prepare_for(Actor::User(id), id, new)?.based_on(revision);
+        let revision = engine.verify_present(&account, present, Source::Unknown)?;
+        let prepared = engine.prepare_for(Actor::User(id), id, new, Source::Unknown)?.based_on(revision);
         engine.write(Actor::User(id), |plan| {
             let account = user::read_user(plan.store, id)?.record;
             if !account.status.is_active_at(plan.now) {
@@ -188,14 +188,14 @@ impl Engine {
     ///
     /// # Errors
     /// `Denied` with [`Denial::Credentials`], whatever is wrong; the audit log has the reason.
-    pub(super) fn verify_present(&self, account: &UserRecord, present: &str) -> Result<u32> {
+    pub(super) fn verify_present(&self, account: &UserRecord, present: &str, source: Source) -> Result<u32> {
         let id = account.id;
         let client = Client::new();
         let admission =
             self.admit(&Attempt::inside(id, Method::Password, &client))?.map_err(Error::denied)?;
         let credential = store::read::<CredentialRecord>(&*self.store, &id)?.map(|row| row.record);
         let phc = credential.as_ref().map(|credential| credential.phc.as_str());
-        let verified = self.hasher.verify(present, phc)?;
+        let verified = self.hasher.verify(present, phc, source)?;
         let now = self.now();
         let why = match credential {
             None => "the user has no password",
@@ -242,16 +242,22 @@ impl Engine {
     /// # Errors
     /// `InvalidInput` on the field `password`, with the reason; `Mismatch` where a former password needs a key that the
     /// keyring lacks; `Busy`; the storage kinds.
-    pub(crate) fn prepare_for(&self, by: Actor, user: UserId, password: &str) -> Result<Prepared> {
+    pub(crate) fn prepare_for(
+        &self,
+        by: Actor,
+        user: UserId,
+        password: &str,
+        source: Source,
+    ) -> Result<Prepared> {
         let unchecked = self.ask_about_breaches(by, Some(user), password)?;
-        let based_on = self.refuse_former(user, password)?;
-        Ok(Prepared { phc: self.hasher.hash(password)?, based_on, unchecked })
+        let based_on = self.refuse_former(user, password, source)?;
+        Ok(Prepared { phc: self.hasher.hash(password, source)?, based_on, unchecked })
     }
 
     /// The same for a user that is to be made.
     pub(super) fn prepare_first(&self, by: Actor, password: &str) -> Result<Prepared> {
         let unchecked = self.ask_about_breaches(by, None, password)?;
-        Ok(Prepared { phc: self.hasher.hash(password)?, based_on: None, unchecked })
+        Ok(Prepared { phc: self.hasher.hash(password, Source::Administration)?, based_on: None, unchecked })
     }
 
     /// Refuses what was breached. Why the check failed, where the password is taken all the same.
@@ -280,7 +286,7 @@ impl Engine {
 
     /// Refuses a password that the user has or had, as far as the policy says, and always the present one where it must be
     /// changed. What that was decided from.
-    fn refuse_former(&self, user: UserId, password: &str) -> Result<Option<Option<u32>>> {
+    fn refuse_former(&self, user: UserId, password: &str, source: Source) -> Result<Option<Option<u32>>> {
         let policy = &self.passwords.policy;
         let present = store::read::<CredentialRecord>(&*self.store, &user)?.map(|row| row.record);
         let now = self.now();
@@ -294,7 +300,7 @@ impl Engine {
         let former = credential::former_passwords(&*self.store, user)?;
         let former = former.iter().map(|former| former.record.phc.as_str()).take(compared.saturating_sub(1));
         for phc in present.iter().map(|present| present.phc.as_str()).chain(former) {
-            if self.hasher.verify(password, Some(phc))? {
+            if self.hasher.verify(password, Some(phc), source)? {
                 return Err(Error::password(
                     PasswordProblem::Reused,
                     "is one that the user has or had not long ago; take another one",

@@ -24,6 +24,8 @@ use std::collections::BTreeSet;
 /// What a new user's commit takes besides the user: the credential, the audit record with its index rows, and where the
 /// breach check failed another one.
 const OPERATIONS_BESIDE: usize = 10;
+/// The audit record of a name that looks like another's, with its index rows.
+const OPERATIONS_OF_A_WARNING: usize = 5;
 /// What a commit expects besides: the tree of scopes, and for a delegated actor the account, hierarchy and delegations.
 const AUTHORITY: usize = 5;
 
@@ -52,7 +54,9 @@ impl Users<'_> {
     ///
     /// # Errors
     /// `InvalidInput` names the field that breaks a rule, for a password with the [reason](Error::password_problem);
-    /// `AlreadyExists` where the login name is taken;
+    /// `AlreadyExists` where the login name is taken, looks like another
+    /// user's ([`ConfusableNames`](crate::ConfusableNames)) or is another's verified e-mail address, and where a contact
+    /// that is verified from the start is the verified address or the login name of another user;
     /// `LimitExceeded` for too many or too long details; `Busy` where no password hash could be computed in time;
     /// the storage kinds.
     pub fn create(&self, new: NewUser) -> Result<User> {
@@ -89,9 +93,13 @@ impl Users<'_> {
             engine.check_first_password(user, password.expose())?;
         }
         let mut trial = Batch::new();
-        user::stage_create(&*engine.store, &mut trial, UserId::from_number(0), user, engine.now())?;
+        // A number that nobody has, so that every row is another's.
+        let nobody = UserId::from_number(u64::MAX);
+        let (_, like) =
+            user::stage_create(&*engine.store, &mut trial, nobody, user, engine.now(), engine.names)?;
+        let warning = if like.is_some() { OPERATIONS_OF_A_WARNING } else { 0 };
         // For each home, the assignment by which a delegated actor administers it.
-        Ok(trial.operations() + OPERATIONS_BESIDE + usize::from(self.gate.delegated))
+        Ok(trial.operations() + OPERATIONS_BESIDE + warning + usize::from(self.gate.delegated))
     }
 
     fn create_group(&self, group: &[NewUser]) -> Result<Vec<User>> {
@@ -109,10 +117,9 @@ impl Users<'_> {
             warrant::may_create_users(plan, &homes)?;
             let mut records: Vec<UserRecord> = Vec::with_capacity(group.len());
             for (user, (id, prepared)) in group.iter().zip(&fresh) {
-                let record = user::stage_create(plan.store, &mut plan.batch, *id, user, plan.now)?;
-                if records.iter().any(|earlier| earlier.canonical == record.canonical) {
-                    return Err(Error::exists("login", format!("\"{}\" is given twice", user.login)));
-                }
+                let (record, like) =
+                    user::stage_create(plan.store, &mut plan.batch, *id, user, plan.now, engine.names)?;
+                warn_of_likeness(plan, &record, like)?;
                 if let Some(prepared) = prepared {
                     stage_new_password(plan, &engine.passwords.policy, *id, prepared)?;
                 }
@@ -144,13 +151,18 @@ impl Users<'_> {
         Ok(store::find::<UserRecord>(&*self.gate.engine().store, user::USER_BY_LOGIN, &key)?.map(User::from))
     }
 
-    /// Users who gave that e-mail address, in whatever case, verified or not.
+    /// Users who gave that e-mail address, verified or not; the local part in whatever case, unless
+    /// [`EmailLocalPart`](crate::EmailLocalPart) says otherwise, and an internationalised domain in whatever form.
+    ///
+    /// Send what is confidential to the address as the user gave it ([`Contact::value`](crate::Contact)), never to the one
+    /// that was looked for: two spellings that are found as one may be two mailboxes.
     ///
     /// # Errors
     /// `InvalidInput` for what is no e-mail address or a wrong page; the storage kinds.
     pub fn by_email(&self, address: &str, page: &PageRequest) -> Result<Page<User>> {
         let store = &*self.gate.engine().store;
-        let prefix = store::index_prefix(&text::canonical_email(address)?);
+        let (email, rules) = (text::email(address)?, self.gate.engine().names);
+        let prefix = store::index_prefix(&email.found);
         let (contacts, next) = store::page_by::<ContactRecord>(
             store,
             user::USER_CONTACT_BY_EMAIL,
@@ -159,7 +171,7 @@ impl Users<'_> {
         let mut users: Vec<User> = Vec::with_capacity(contacts.len());
         // A user may have the address twice, also where a page ends between the two.
         let mut last = page.last_key().and_then(|key| key.get(prefix.len()..)?.first_chunk()).copied();
-        for contact in contacts {
+        for contact in contacts.iter().filter(|contact| user::is_meant(&contact.record, &email, rules)) {
             let id = contact.record.user;
             if last.replace(id.get().to_be_bytes()) != last {
                 // A deleted user may have a contact that is not swept yet.
@@ -195,7 +207,7 @@ impl Users<'_> {
     ///
     /// # Errors
     /// `NotFound`; `Conflict` where the expected stamp is not the present one; `AlreadyExists` where the new name is
-    /// taken; `InvalidInput` or `LimitExceeded` names the field; the storage kinds.
+    /// taken, looks like another user's or is another's verified e-mail address; `InvalidInput` or `LimitExceeded` names the field; the storage kinds.
     pub fn update(&self, id: UserId, change: UserChange) -> Result<User> {
         let fields: Vec<&str> = [
             change.login.as_ref().map(|_| "login"),
@@ -207,6 +219,7 @@ impl Users<'_> {
         .flatten()
         .collect();
         let fields = fields.join(", ");
+        let rules = self.gate.engine().names;
         let (record, stamp) = self.gate.engine().write(self.gate.actor(), move |plan| {
             let homes: BTreeSet<ScopeId> = change.home.into_iter().collect();
             expect_homes(plan, &homes)?;
@@ -218,7 +231,9 @@ impl Users<'_> {
                 }
             }
             let old = user::read_user(plan.store, id)?.record.login;
-            let record = user::stage_change(plan.store, &mut plan.batch, id, &change, plan.now)?;
+            let (record, like) =
+                user::stage_change(plan.store, &mut plan.batch, id, &change, plan.now, rules)?;
+            warn_of_likeness(plan, &record, like)?;
             let renamed =
                 if old == record.login { String::new() } else { format!(": {old} is now {}", record.login) };
             let entry = Entry::of(Subject::User(id)).detail(format!("{fields}{renamed}"));
@@ -302,17 +317,20 @@ impl Users<'_> {
     /// Adds a contact detail.
     ///
     /// # Errors
-    /// `NotFound`; `InvalidInput` names the field that breaks a rule; the storage kinds.
+    /// `NotFound`; `InvalidInput` names the field that breaks a rule; for one that is verified from the start
+    /// `AlreadyExists` as of [`verify_contact`](Self::verify_contact); the storage kinds.
     pub fn add_contact(&self, id: UserId, contact: &NewContact) -> Result<Contact> {
         self.contact_change(id, "contact added", |plan| {
             user::stage_contact(plan.store, &mut plan.batch, id, contact, plan.now)
         })
     }
 
-    /// Notes that the user has proved to hold a contact, as of now.
+    /// Notes that the user has proved to hold a contact, as of now. By a verified e-mail address the user logs in, until the
+    /// contact is removed.
     ///
     /// # Errors
-    /// `NotFound`; the storage kinds.
+    /// `NotFound`; `AlreadyExists` for an e-mail address that another user has verified or has as the login name, or that
+    /// is verified as another contact of the user; the storage kinds.
     pub fn verify_contact(&self, id: UserId, contact: ContactId) -> Result<Contact> {
         self.contact_change(id, "contact verified", |plan| {
             user::stage_contact_verified(plan.store, &mut plan.batch, id, contact, plan.now)
@@ -382,6 +400,13 @@ impl Users<'_> {
         engine.sweep_after(Leftover::User(id));
         Ok(())
     }
+}
+
+/// Tells in the log whom a new name could be taken for, in the commit that takes it.
+fn warn_of_likeness(plan: &mut Plan<'_>, user: &UserRecord, like: Option<UserId>) -> Result<()> {
+    let Some(like) = like else { return Ok(()) };
+    let entry = Entry::of(Subject::User(user.id)).and(Subject::User(like)).detail(user.login.as_str());
+    plan.record(AuditKind::NameConfusable, entry)
 }
 
 /// Expects the scopes to stay, and refuses one that does not exist.

@@ -117,20 +117,50 @@ impl Batch {
         self.writes.push(Write { table, key, value: None });
     }
 
+    /// The value that this batch puts under a key.
+    pub(crate) fn staged(&self, table: Table, key: &[u8]) -> Option<&[u8]> {
+        self.last_write(table, key)?.value.as_deref()
+    }
+
+    /// The values that this batch puts under keys that begin so.
+    pub(crate) fn staged_under<'b>(
+        &'b self,
+        table: Table,
+        prefix: &'b [u8],
+    ) -> impl Iterator<Item = &'b [u8]> {
+        let writes =
+            self.writes.iter().filter(move |write| write.table == table && write.key.starts_with(prefix));
+        writes.filter_map(move |write| self.staged(table, &write.key))
+    }
+
+    fn frees(&self, table: Table, key: &[u8]) -> bool {
+        self.last_write(table, key).is_some_and(|write| write.value.is_none())
+    }
+
+    fn last_write(&self, table: Table, key: &[u8]) -> Option<&Write> {
+        self.writes.iter().rev().find(|write| write.table == table && write.key == key)
+    }
+
     /// The only place where index rows are written: those of the old record go, those of the new one come, and what
     /// both have stays untouched. A unique row must be free, which the commit decides.
     fn move_indexes<R: Record>(&mut self, old: Option<&R>, new: Option<&R>, primary: &[u8]) {
         for index in R::INDEXES {
             let rows = |record: Option<&R>| record.map(|r| row_keys(index, r, primary)).unwrap_or_default();
-            let (before, after) = (rows(old), rows(new));
-            for key in before.iter().filter(|key| !after.contains(key)) {
-                self.delete(index.table, key.clone());
+            let (mut before, mut after) = (rows(old), rows(new));
+            if !before.is_empty() && !after.is_empty() {
+                let former = before.clone();
+                before.retain(|key| !after.contains(key));
+                after.retain(|key| !former.contains(key));
             }
-            for key in after.iter().filter(|key| !before.contains(key)) {
-                if index.kind == Kind::Unique {
+            for key in before {
+                self.delete(index.table, key);
+            }
+            for key in after {
+                // What this batch frees was another record's, which it expects unchanged.
+                if index.kind == Kind::Unique && !self.frees(index.table, &key) {
                     self.expect(index.table, key.clone(), Expect::Absent);
                 }
-                self.put(index.table, key.clone(), primary.to_vec());
+                self.put(index.table, key, primary.to_vec());
             }
         }
     }

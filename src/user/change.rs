@@ -25,6 +25,10 @@ pub struct NewUser {
 
 impl NewUser {
     /// An active user of that login name. Without a password it can not log in by one.
+    ///
+    /// A login name has at most 128 bytes: letters and digits of any script in Unicode 6.3 with the marks that they are
+    /// written with, and printable ASCII but the space. It is compared by the PRECIS profile UsernameCaseMapped (RFC
+    /// 8265): case, width and composed or decomposed letters make no difference. It is kept as it was given.
     pub fn new(login: impl Into<String>) -> Self {
         Self {
             login: login.into(),

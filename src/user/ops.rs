@@ -1,13 +1,13 @@
 //! Stages changes to users. Every function that changes anything of a user writes the user's row, so that its stamp
 //! covers all of it.
 
+use super::names::{Name, NameRules, stage_verified};
 use super::record::{AttributesRecord, ContactRecord, Section, UserRecord};
 use super::{Attributes, NewContact, NewUser, Status, UserChange, check_attributes};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{ContactId, Stamp, UserId};
 use crate::store::{self, Batch, Store, Stored};
-use crate::text;
 
 /// Contacts that can be given with a new user; more are added one by one.
 const MAX_NEW_CONTACTS: usize = 16;
@@ -17,25 +17,16 @@ pub(crate) fn read_user(store: &dyn Store, id: UserId) -> Result<Stored<UserReco
     store::read(store, &id)?.ok_or_else(|| Error::not_found("user", id))
 }
 
-fn check_login_free(store: &dyn Store, login: &str, canonical: &str) -> Result<()> {
-    match store.get(super::record::USER_BY_LOGIN, &store::index_prefix(canonical))? {
-        Some(_) => Err(Error::exists(
-            "login",
-            format!("\"{login}\" is taken (its canonical form is \"{canonical}\")"),
-        )),
-        None => Ok(()),
-    }
-}
-
-/// Stages a new user with its contacts and maps.
+/// Stages a new user with its contacts and maps, and tells whom its name could be taken for.
 pub(crate) fn stage_create(
     store: &dyn Store,
     batch: &mut Batch,
     id: UserId,
     new: &NewUser,
     now: Timestamp,
-) -> Result<UserRecord> {
-    let canonical = text::canonical_login(&new.login)?;
+    rules: NameRules,
+) -> Result<(UserRecord, Option<UserId>)> {
+    let name = Name::of(&new.login)?;
     new.status.check()?;
     if new.contacts.len() > MAX_NEW_CONTACTS {
         return Err(Error::limit(
@@ -46,20 +37,24 @@ pub(crate) fn stage_create(
             ),
         ));
     }
-    check_login_free(store, &new.login, &canonical)?;
+    let like = name.stage(store, batch, id, &new.login, rules)?;
+    let looks_held = name.holds_looks(like, rules);
     let mut record = UserRecord {
         id,
         login: new.login.clone(),
-        canonical,
+        canonical: name.canonical,
         status: new.status.in_whole_seconds(),
         home: new.home,
         created: now,
         updated: now,
         generation: 0,
         next_contact: 0,
+        looks_held,
+        looks: name.looks,
+        addresses: name.addresses,
     };
     for contact in &new.contacts {
-        insert_contact(batch, &mut record, contact)?;
+        insert_contact(store, batch, &mut record, contact, now)?;
     }
     for (section, values) in [(Section::Profile, &new.profile), (Section::Preferences, &new.preferences)] {
         check_attributes(section.field(), values)?;
@@ -69,7 +64,7 @@ pub(crate) fn stage_create(
         }
     }
     batch.insert(&record)?;
-    Ok(record)
+    Ok((record, like))
 }
 
 fn check_stamp(user: &Stored<UserRecord>, expect: Option<Stamp>) -> Result<()> {
@@ -87,24 +82,26 @@ fn check_stamp(user: &Stored<UserRecord>, expect: Option<Stamp>) -> Result<()> {
     }
 }
 
-/// Stages a rename and new maps.
+/// Stages a rename and new maps, and tells whom a new name could be taken for.
 pub(crate) fn stage_change(
     store: &dyn Store,
     batch: &mut Batch,
     id: UserId,
     change: &UserChange,
     now: Timestamp,
-) -> Result<UserRecord> {
+    rules: NameRules,
+) -> Result<(UserRecord, Option<UserId>)> {
     let old = read_user(store, id)?;
     check_stamp(&old, change.expect)?;
     let home = change.home.unwrap_or(old.record.home);
     let mut new = UserRecord { updated: now, home, ..old.record.clone() };
+    let mut like = None;
     if let Some(login) = &change.login {
-        new.canonical = text::canonical_login(login)?;
+        let name = Name::of(login)?;
+        like = name.stage(store, batch, id, login, rules)?;
         new.login.clone_from(login);
-        if new.canonical != old.record.canonical {
-            check_login_free(store, login, &new.canonical)?;
-        }
+        new.looks_held = name.holds_looks(like, rules);
+        (new.canonical, new.looks, new.addresses) = (name.canonical, name.looks, name.addresses);
     }
     for (section, values) in
         [(Section::Profile, &change.profile), (Section::Preferences, &change.preferences)]
@@ -114,7 +111,7 @@ pub(crate) fn stage_change(
         }
     }
     batch.replace(&old, &new)?;
-    Ok(new)
+    Ok((new, like))
 }
 
 /// Stages a whole map in the place of the old one.
@@ -175,7 +172,13 @@ fn next_generation(user: &UserRecord) -> Result<u32> {
     })
 }
 
-fn insert_contact(batch: &mut Batch, user: &mut UserRecord, contact: &NewContact) -> Result<ContactRecord> {
+fn insert_contact(
+    store: &dyn Store,
+    batch: &mut Batch,
+    user: &mut UserRecord,
+    contact: &NewContact,
+    now: Timestamp,
+) -> Result<ContactRecord> {
     let email = contact.check()?;
     let record = ContactRecord {
         user: user.id,
@@ -184,11 +187,14 @@ fn insert_contact(batch: &mut Batch, user: &mut UserRecord, contact: &NewContact
         label: contact.label.clone(),
         value: contact.value.clone(),
         email,
-        verified: None,
+        verified: contact.verified.then_some(now),
     };
     user.next_contact = user.next_contact.checked_add(1).ok_or_else(|| {
         Error::limit("contacts", format!("{} has used up its 4,294,967,295 contact numbers", user.id))
     })?;
+    if let (Some(address), Some(_)) = (&record.email, record.verified) {
+        stage_verified(store, batch, &record, address)?;
+    }
     batch.insert(&record)?;
     Ok(record)
 }
@@ -203,7 +209,7 @@ pub(crate) fn stage_contact(
 ) -> Result<ContactRecord> {
     let old = read_user(store, user)?;
     let mut new = UserRecord { updated: now, ..old.record.clone() };
-    let record = insert_contact(batch, &mut new, contact)?;
+    let record = insert_contact(store, batch, &mut new, contact, now)?;
     batch.replace(&old, &new)?;
     Ok(record)
 }
@@ -224,6 +230,9 @@ pub(crate) fn stage_contact_verified(
 ) -> Result<ContactRecord> {
     let old = read_contact(store, user, id)?;
     let new = ContactRecord { verified: Some(now), ..old.record.clone() };
+    if let Some(address) = &new.email {
+        stage_verified(store, batch, &new, address)?;
+    }
     batch.replace(&old, &new)?;
     stage_touch(store, batch, user, now)?;
     Ok(new)

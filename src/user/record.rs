@@ -1,8 +1,9 @@
 //! How users are stored.
 
+use super::names::{Look, address_key, look_key};
 use super::{Attributes, Contact, ContactKind, Status, User};
 use crate::clock::Timestamp;
-use crate::id::{ContactId, ScopeId, Stamp, UserId};
+use crate::id::{ContactId, Key, ScopeId, Stamp, UserId};
 use crate::store::{Index, Record, Stored, Table};
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +15,9 @@ pub(crate) const USER_CONTACT: Table = Table::new(5, "user_contact");
 pub(crate) const USER_CONTACT_BY_EMAIL: Table = Table::new(6, "user_contact_by_email");
 pub(crate) const USER_ATTRIBUTES: Table = Table::new(7, "user_attributes");
 
+pub(crate) const USER_BY_ALIAS: Table = Table::new(74, "user_by_alias");
+pub(crate) const USER_BY_VERIFIED_EMAIL: Table = Table::new(75, "user_by_verified_email");
+
 pub(crate) const TABLES: &[Table] = &[
     USER,
     USER_BY_LOGIN,
@@ -22,6 +26,8 @@ pub(crate) const TABLES: &[Table] = &[
     USER_CONTACT,
     USER_CONTACT_BY_EMAIL,
     USER_ATTRIBUTES,
+    USER_BY_ALIAS,
+    USER_BY_VERIFIED_EMAIL,
 ];
 
 /// An account. Failure counters and last-seen times never go in here: they would make it a hot row.
@@ -37,6 +43,12 @@ pub(crate) struct UserRecord {
     /// Rises when all sessions of the user end; a session of an older generation is dead.
     pub(crate) generation: u32,
     pub(crate) next_contact: u32,
+    /// What the name looks like besides itself.
+    pub(crate) looks: Vec<Look>,
+    /// Whether they are this user's alone: nobody looked so when the name was taken, and somebody asked.
+    pub(crate) looks_held: bool,
+    /// The e-mail address that the name is, as it was given and in its canonical form.
+    pub(crate) addresses: Vec<String>,
 }
 
 impl Record for UserRecord {
@@ -45,6 +57,18 @@ impl Record for UserRecord {
         Index::unique(USER_BY_LOGIN, |user, keys| keys.add_text(&user.canonical)),
         Index::many(USER_BY_STATUS, |user, keys| keys.add(&user.status.kind.number())),
         Index::many(USER_BY_CREATION, |user, keys| keys.add(&user.created.as_millis())),
+        Index::unique(USER_BY_ALIAS, |user, keys| {
+            for address in &user.addresses {
+                keys.add_raw(address_key(address));
+            }
+            for look in &user.looks {
+                let key = look_key(look);
+                keys.add_raw([key.as_slice(), &user.id.bytes()].concat());
+                if user.looks_held {
+                    keys.add_raw(key);
+                }
+            }
+        }),
     ];
     type Key = UserId;
 
@@ -80,11 +104,18 @@ pub(crate) struct ContactRecord {
 
 impl Record for ContactRecord {
     const TABLE: Table = USER_CONTACT;
-    const INDEXES: &'static [Index<Self>] = &[Index::many(USER_CONTACT_BY_EMAIL, |contact, keys| {
-        if let Some(email) = &contact.email {
-            keys.add_text(email);
-        }
-    })];
+    const INDEXES: &'static [Index<Self>] = &[
+        Index::many(USER_CONTACT_BY_EMAIL, |contact, keys| {
+            if let Some(email) = &contact.email {
+                keys.add_text(email);
+            }
+        }),
+        Index::unique(USER_BY_VERIFIED_EMAIL, |contact, keys| {
+            if let (Some(email), Some(_)) = (&contact.email, contact.verified) {
+                keys.add_text(email);
+            }
+        }),
+    ];
     type Key = (UserId, ContactId);
 
     fn key(&self) -> Self::Key {

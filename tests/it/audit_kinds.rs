@@ -467,6 +467,7 @@ fn every_change_writes_exactly_one_record_that_says_who_did_what_to_whom() {
         AuditKind::CodeSent,
         AuditKind::PasswordChangeRefused,
         AuditKind::BreachCheckFailed,
+        AuditKind::NameConfusable,
     ]);
     assert!(kinds.iter().eq(AuditKind::ALL), "{kinds:?}");
 }

@@ -9,6 +9,7 @@
     reason = "a test that meets what it does not expect must stop"
 )]
 
+mod admission;
 mod ansi;
 mod attacks;
 mod audit;
@@ -24,6 +25,7 @@ mod delegation_model;
 mod demands;
 mod devices;
 mod directory;
+mod emails;
 mod escalation;
 mod factors;
 mod flags;
@@ -33,9 +35,12 @@ mod flags_rules;
 mod format;
 mod guards;
 mod login;
+mod login_model;
 mod model;
+mod names;
 mod objects;
 mod on_behalf;
+mod on_tokio;
 mod races;
 mod review;
 mod roles;

@@ -38,6 +38,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("macros", 6),
     ("testing", 6),
     ("casbin", 6),
+    ("surface", 6),
 ];
 /// Small tools that use each other (an id can be a permission) and the front door.
 const FREE: [u8; 2] = [1, 6];

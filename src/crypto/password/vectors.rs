@@ -1,11 +1,17 @@
 //! Published vectors, hostile strings, and what a pepper and its rotation come to.
 
+use super::super::gate::Limits;
 use super::*;
+use std::time::Duration;
+
+const ANYBODY: Source = Source::Unknown;
 use crate::secret::SystemEntropy;
 
 fn hasher(keys: Keyring) -> PasswordHasher {
     let cost = PasswordCost::danger_for_tests();
-    PasswordHasher::new(cost, 2, 8, Duration::from_secs(30), Arc::new(SystemEntropy), keys).unwrap()
+    let limits = Limits { hashes: 2, queue: 8, share: 8, blocks: 1 << 16, patience: Duration::from_secs(30) };
+    let gate = Gate::new(limits);
+    PasswordHasher::new(cost, gate, Arc::new(SystemEntropy), keys).unwrap()
 }
 
 fn key(number: u32) -> Keyring {
@@ -34,10 +40,10 @@ fn strings_of_the_reference_implementation_verify() {
         "$argon2id$v=19$m=256,t=2,p=2$c29tZXNhbHQ$bQk8UB/VmZZF4Oo79iDXuL5/0ttZwg2f/5U52iv1cDc",
         "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc",
     ] {
-        assert!(hasher.verify("password", Some(phc)).unwrap(), "{phc}");
-        assert!(!hasher.verify("Password", Some(phc)).unwrap(), "{phc}");
+        assert!(hasher.verify("password", Some(phc), ANYBODY).unwrap(), "{phc}");
+        assert!(!hasher.verify("Password", Some(phc), ANYBODY).unwrap(), "{phc}");
         assert_eq!(pepper_of(phc).unwrap(), None);
-        assert!(hasher.upgrade("password", phc).unwrap().is_some(), "another cost and no pepper");
+        assert!(hasher.upgrade("password", phc, ANYBODY).unwrap().is_some(), "another cost and no pepper");
     }
 }
 
@@ -89,7 +95,7 @@ fn malformed_strings_are_damage() {
         strings.push(format!("$argon2id$v=19${params}${SALT}${HASH}"));
     }
     for phc in strings {
-        match hasher.verify("password", Some(&phc)) {
+        match hasher.verify("password", Some(&phc), ANYBODY) {
             Err(error) => assert_eq!(error.kind(), ErrorKind::Damaged, "{phc}"),
             Ok(verified) => panic!("{verified}: {phc}"),
         }
@@ -97,7 +103,7 @@ fn malformed_strings_are_damage() {
     }
     assert_eq!(hasher.computed(), 0);
     let shortest = "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$AAAAAAAAAAAAAAAAAAAAAA";
-    assert!(!hasher.verify("password", Some(shortest)).unwrap());
+    assert!(!hasher.verify("password", Some(shortest), ANYBODY).unwrap());
 }
 
 #[test]
@@ -107,33 +113,33 @@ fn a_pepper_is_needed_and_rotates_with_two_live_keys() {
     let both = hasher(key(2).and_former(KeyId::new(1), &[1; 32]).unwrap());
     let second = hasher(key(2));
 
-    let plain = bare.hash(PASSWORD).unwrap();
-    let old = first.upgrade(PASSWORD, &plain).unwrap().unwrap();
+    let plain = bare.hash(PASSWORD, ANYBODY).unwrap();
+    let old = first.upgrade(PASSWORD, &plain, ANYBODY).unwrap().unwrap();
     assert!(old.starts_with("$argon2id$v=19$m=8,t=1,p=1,keyid=AAAAAfcoAA0$"), "{old}");
     assert_eq!((pepper_of(&plain).unwrap(), pepper_of(&old).unwrap()), (None, Some(KeyId::new(1))));
     for (hasher, phc) in [(&first, &plain), (&first, &old), (&both, &old), (&both, &plain)] {
-        assert!(hasher.verify(PASSWORD, Some(phc)).unwrap());
-        assert!(!hasher.verify("correct horse battery staplE", Some(phc)).unwrap());
+        assert!(hasher.verify(PASSWORD, Some(phc), ANYBODY).unwrap());
+        assert!(!hasher.verify("correct horse battery staplE", Some(phc), ANYBODY).unwrap());
     }
-    assert_eq!(first.upgrade(PASSWORD, &old).unwrap(), None);
+    assert_eq!(first.upgrade(PASSWORD, &old, ANYBODY).unwrap(), None);
 
-    let new = both.upgrade(PASSWORD, &old).unwrap().unwrap();
+    let new = both.upgrade(PASSWORD, &old, ANYBODY).unwrap().unwrap();
     assert_eq!(pepper_of(&new).unwrap(), Some(KeyId::new(2)));
-    assert!(second.verify(PASSWORD, Some(&new)).unwrap());
+    assert!(second.verify(PASSWORD, Some(&new), ANYBODY).unwrap());
     // A hash whose key is missing, or is another one, is no "no", and costs nothing.
     let computed = second.computed();
     let other = hasher(Keyring::new(KeyId::new(1), &[9; 32]).unwrap());
     for (without, named) in [(&second, "key 1"), (&bare, "key 1"), (&other, "key 1")] {
-        let error = without.verify(PASSWORD, Some(&old)).unwrap_err();
+        let error = without.verify(PASSWORD, Some(&old), ANYBODY).unwrap_err();
         assert_eq!((error.kind(), error.field()), (ErrorKind::Mismatch, Some("keys")));
         assert!(error.to_string().contains(named), "{error}");
     }
     assert_eq!(second.computed(), computed);
     // The pepper does go into the hash: without the mark it is another one.
     let stripped = new.replace(",keyid=", ",data=");
-    assert!(!both.verify(PASSWORD, Some(&stripped)).unwrap());
+    assert!(!both.verify(PASSWORD, Some(&stripped), ANYBODY).unwrap());
     // Nobody can be told from somebody by the work.
-    assert!(!both.verify(PASSWORD, None).unwrap());
+    assert!(!both.verify(PASSWORD, None, ANYBODY).unwrap());
 }
 
 #[test]
@@ -150,7 +156,7 @@ fn passwords_are_compared_in_form_c_and_otherwise_as_they_are() {
         ("q\u{307}\u{323}", "q\u{323}\u{307}"),
     ] {
         for (a, b) in [(a, b), (b, a)] {
-            assert!(hasher.verify(b, Some(&hasher.hash(a).unwrap())).unwrap(), "{a} {b}");
+            assert!(hasher.verify(b, Some(&hasher.hash(a, ANYBODY).unwrap()), ANYBODY).unwrap(), "{a} {b}");
         }
     }
     // What only the compatibility forms, case maps or space maps make equal is not.
@@ -167,16 +173,16 @@ fn passwords_are_compared_in_form_c_and_otherwise_as_they_are() {
         ("a\u{0}b", "a\u{0}c"),
         ("a", "a\u{200d}"),
     ] {
-        assert!(!hasher.verify(b, Some(&hasher.hash(a).unwrap())).unwrap(), "{a:?} {b:?}");
+        assert!(!hasher.verify(b, Some(&hasher.hash(a, ANYBODY).unwrap()), ANYBODY).unwrap(), "{a:?} {b:?}");
     }
     // The last byte counts, also of the longest that is taken.
     let longest = "x".repeat(MAX_PASSWORD_BYTES - 1);
-    let phc = hasher.hash(&format!("{longest}a")).unwrap();
-    assert!(hasher.verify(&format!("{longest}a"), Some(&phc)).unwrap());
-    assert!(!hasher.verify(&format!("{longest}b"), Some(&phc)).unwrap());
-    assert!(!hasher.verify(&longest, Some(&phc)).unwrap());
+    let phc = hasher.hash(&format!("{longest}a"), ANYBODY).unwrap();
+    assert!(hasher.verify(&format!("{longest}a"), Some(&phc), ANYBODY).unwrap());
+    assert!(!hasher.verify(&format!("{longest}b"), Some(&phc), ANYBODY).unwrap());
+    assert!(!hasher.verify(&longest, Some(&phc), ANYBODY).unwrap());
     // The longest of all in form C, which is three times as long as it was given.
     let grows = "\u{1d160}".repeat(MAX_PASSWORD_BYTES / 4);
-    assert!(hasher.verify(&grows, Some(&hasher.hash(&grows).unwrap())).unwrap());
+    assert!(hasher.verify(&grows, Some(&hasher.hash(&grows, ANYBODY).unwrap()), ANYBODY).unwrap());
     assert_eq!(Normal::of(&grows).unwrap().len(), 3 * MAX_PASSWORD_BYTES);
 }

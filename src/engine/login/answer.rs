@@ -6,7 +6,7 @@ use crate::assurance::Method;
 use crate::audit::{Actor, AuditKind, Subject};
 use crate::challenge::{ChallengeRecord, MAX_FAILURES, MAX_SENT, SentCode, Step};
 use crate::clock::Timestamp;
-use crate::crypto::{Digest, MAX_PASSWORD_BYTES, Presented, Purpose, sent_code};
+use crate::crypto::{Digest, MAX_PASSWORD_BYTES, Presented, Purpose, Source, sent_code};
 use crate::engine::factors::TotpEnrolment;
 use crate::engine::throttle::{Admission, Attempt, Fault};
 use crate::engine::write::Entry;
@@ -165,11 +165,12 @@ impl Portcullis {
             Some(Ok(admission)) => Some(admission),
             None => None,
         };
+        let source = Source::of(client.ip);
         let new;
         let entered = match &answer.0 {
             Kind::Totp(_) => Entered::Totp(text),
             Kind::RecoveryCode(_) => Entered::RecoveryCode(text),
-            Kind::SentCode(_) => match engine.sent_code_is(&challenge.record, text)? {
+            Kind::SentCode(_) => match engine.sent_code_is(&challenge.record, text, source)? {
                 Some(factor) => Entered::SentCode(factor),
                 None => return engine.refuse_answer(&challenge, &answer.what(), admission.as_ref()),
             },
@@ -179,7 +180,7 @@ impl Portcullis {
                     return engine.refuse_answer(&challenge, &answer.what(), None);
                 };
                 engine.check_new_password(&account.record, text)?;
-                new = engine.prepare_for(Actor::User(user), user, text)?;
+                new = engine.prepare_for(Actor::User(user), user, text, source)?;
                 Entered::NewPassword(&new)
             }
         };
@@ -210,7 +211,7 @@ impl Portcullis {
         };
         let user = found.record.user;
         let code = sent_code(&*engine.entropy)?;
-        let phc = engine.hasher.hash(&code)?;
+        let phc = engine.hasher.hash(&code, Source::Unknown)?;
         let ((contact, expires), _) = engine.write(Actor::User(user), |plan| {
             let live = store::read::<ChallengeRecord>(plan.store, &found.record.id)?;
             let Some(live) = live.filter(|live| live.record.expires > plan.now) else {
@@ -312,11 +313,16 @@ impl Engine {
     }
 
     /// The factor to which this code was sent in this login.
-    fn sent_code_is(&self, challenge: &ChallengeRecord, code: &str) -> Result<Option<FactorId>> {
+    fn sent_code_is(
+        &self,
+        challenge: &ChallengeRecord,
+        code: &str,
+        source: Source,
+    ) -> Result<Option<FactorId>> {
         let Some(sent) = challenge.code.as_ref().filter(|sent| sent.expires > self.now()) else {
             return Ok(None);
         };
-        Ok(self.hasher.verify(code, Some(&sent.phc))?.then_some(sent.factor))
+        Ok(self.hasher.verify(code, Some(&sent.phc), source)?.then_some(sent.factor))
     }
 
     /// Whether the factor to which a code was sent is still one of the user's.

@@ -4,7 +4,7 @@ use super::complete::Progress;
 use super::{Login, LoginStep};
 use crate::assurance::Method;
 use crate::audit::Actor;
-use crate::crypto::Normal;
+use crate::crypto::{Normal, Source};
 use crate::engine::passwords::Prepared;
 use crate::engine::write::Plan;
 use crate::engine::{Engine, Portcullis, duty};
@@ -53,6 +53,7 @@ impl Portcullis {
     ) -> Result<Login> {
         client.check()?;
         let engine = self.engine();
+        let source = Source::of(client.ip);
         Normal::of(present)?;
         let principal = self.authenticate(token.as_ref())?;
         let (user, session) = (principal.user(), principal.session());
@@ -60,8 +61,8 @@ impl Portcullis {
             return Err(Error::denied(Denial::Session));
         };
         engine.check_new_password(&account.record, new)?;
-        let revision = engine.verify_present(&account.record, present)?;
-        let prepared = engine.prepare_for(Actor::User(user), user, new)?.based_on(revision);
+        let revision = engine.verify_present(&account.record, present, source)?;
+        let prepared = engine.prepare_for(Actor::User(user), user, new, source)?.based_on(revision);
         let (changed, _) =
             engine.write(Actor::User(user), |plan| engine.plan_change(plan, session, &prepared, client))?;
         changed.done()

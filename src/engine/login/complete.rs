@@ -6,7 +6,7 @@ use crate::assurance::{Assurance, Method, Methods};
 use crate::audit::{Actor, AuditKind, Subject};
 use crate::challenge::{self, ChallengeRecord, Step};
 use crate::credential::{self, CredentialRecord, MustChange};
-use crate::crypto::{OneTimeToken, Purpose, RecoveryCode, Token};
+use crate::crypto::{OneTimeToken, Purpose, RecoveryCode, Source, Token};
 use crate::engine::bookkeeping::Leftover;
 use crate::engine::passwords::{Prepared, stage_new_password};
 use crate::engine::throttle::Admission;
@@ -93,7 +93,7 @@ impl Engine {
         }
         let upgraded = match &proved.verified {
             Some((password, phc)) if self.is_open_to(proved)? => {
-                self.hasher.upgrade(password, phc)?.map(|new| (phc.as_str(), new))
+                self.hasher.upgrade(password, phc, Source::of(client.ip))?.map(|new| (phc.as_str(), new))
             }
             _ => None,
         };

@@ -10,19 +10,17 @@ pub use answer::{Answer, CodeToSend};
 pub(super) use complete::Proved;
 pub(super) use refusal::{Refusal, status_detail};
 
+use super::Portcullis;
 use super::throttle::Attempt;
-use super::{Engine, Portcullis};
 use crate::assurance::{Method, Methods};
 use crate::clock::Timestamp;
 use crate::credential::{CredentialRecord, MustChange};
-use crate::crypto::{DeviceToken, MAX_PASSWORD_BYTES, OneTimeToken, RecoveryCode, Token};
+use crate::crypto::{DeviceToken, MAX_PASSWORD_BYTES, OneTimeToken, RecoveryCode, Source, Token};
 use crate::error::{Denial, Error, Result};
 use crate::id::{RoleId, UserId};
 use crate::secret::SecretText;
 use crate::session::{Client, Session};
-use crate::store::{self, Stored};
-use crate::text;
-use crate::user::{self, UserRecord};
+use crate::store;
 use std::fmt;
 
 /// What somebody presents to log in. `Debug` shows the login name only.
@@ -242,7 +240,7 @@ impl Portcullis {
             None => None,
         };
         let phc = credential.as_ref().map(|credential| credential.record.phc.as_str());
-        let verified = engine.hasher.verify(password, phc)?;
+        let verified = engine.hasher.verify(password, phc, Source::of(client.ip))?;
 
         let Some(user) = user else { return engine.refuse(None, &Refusal::UnknownName, Some(&admission)) };
         let id = user.record.id;
@@ -262,15 +260,5 @@ impl Portcullis {
             admission: Some(admission),
         };
         engine.proceed(&proved, client, goes_on)
-    }
-}
-
-impl Engine {
-    /// A name that can not be one is as unknown as one that nobody has.
-    pub(super) fn user_to_log_in(&self, login: &str) -> Result<Option<Stored<UserRecord>>> {
-        match text::canonical_login(login) {
-            Ok(canonical) => store::find(&*self.store, user::USER_BY_LOGIN, &store::index_prefix(&canonical)),
-            Err(_) => Ok(None),
-        }
     }
 }

@@ -1,7 +1,7 @@
 //! Attempts that have been admitted and whose end is not written down yet.
 
 use crate::clock;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use parking_lot::{Condvar, Mutex};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -67,7 +67,7 @@ impl Flights {
                 }
                 Turn::Wait => {}
             }
-            let end = *end.get_or_insert_with(|| clock::monotonic() + self.patience);
+            let end = *end.get_or_insert_with(|| clock::stopwatch() + self.patience);
             if state.waiting >= self.queue {
                 return Err(busy(
                     "the queue of attempts at the same account or from the same source is full",
@@ -84,7 +84,7 @@ impl Flights {
 }
 
 fn busy(what: &str) -> Error {
-    Error::new(ErrorKind::Busy, format!("{what}; try again later"))
+    Error::busy(format!("{what}; try again later"), Duration::from_secs(1))
 }
 
 impl Drop for Flight<'_> {
@@ -107,6 +107,7 @@ impl Drop for Flight<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
 
     fn one_at_a_time(others: u32, _: u32) -> Result<Turn<()>> {
         Ok(if others == 0 { Turn::Go } else { Turn::Wait })

@@ -50,13 +50,12 @@ impl Group {
         Self { accepted: Vec::new(), conflicts: Vec::new(), after: before, rows: HashMap::new() }
     }
 
-    fn add(&mut self, batch: Batch, answer: Arc<Slot<Answer>>, tables: &Tables) -> Result<()> {
+    /// Decides the next batch; after the last one of a group nobody asks any more what it did to which row.
+    fn add(&mut self, batch: Batch, answer: Arc<Slot<Answer>>, tables: &Tables, is_last: bool) -> Result<()> {
         let expected = plan::expected(&batch, |table, key| {
             // A lookup by a borrowed pair would need a key type of its own; expectations are few.
-            match self.rows.get(&(table, key.to_vec())) {
-                Some(version) => Ok(*version),
-                None => tables.version_of(table, key),
-            }
+            let changed = (!self.rows.is_empty()).then(|| self.rows.get(&(table, key.to_vec()))).flatten();
+            changed.map_or_else(|| tables.version_of(table, key), |version| Ok(*version))
         });
         if !expected? {
             self.conflicts.push(answer);
@@ -64,8 +63,10 @@ impl Group {
         }
         let version = Version(self.after.version.0 + 1);
         let (changes, head) = plan::changes(batch, self.after.head);
-        for change in &changes {
-            self.rows.insert((change.table, change.key.clone()), change.value.as_ref().map(|_| version));
+        if !is_last {
+            for change in &changes {
+                self.rows.insert((change.table, change.key.clone()), change.value.as_ref().map(|_| version));
+            }
         }
         self.after = Position { version, head };
         self.accepted.push(Accepted { answer, version, changes });
@@ -132,7 +133,9 @@ impl Committer {
 
     fn commit(&mut self, pending: Vec<Pending>) -> Result<()> {
         let mut group = Group::new(self.position);
+        let mut left = pending.len();
         for Pending { batch, weight, answer } in pending {
+            left -= 1;
             if weight > self.journal.capacity() / 2 {
                 let room = self.journal.capacity() / 2;
                 let why =
@@ -140,7 +143,7 @@ impl Committer {
                 answer.fill(Err(Error::limit("batch", why).into()));
                 continue;
             }
-            group.add(batch, answer, &self.tables)?;
+            group.add(batch, answer, &self.tables, left == 0)?;
         }
         let written = if group.accepted.is_empty() { Ok(()) } else { self.write(&group) };
         // Answered only now: a reader that comes back for fresh rows finds those that were in its way.

@@ -133,11 +133,15 @@ impl Tables {
         }
         // INVARIANT: nothing in here may touch another tree or flush: sled would wait for itself.
         let done = trees.as_slice().transaction(|views| {
+            let mut stored = Vec::new();
             for row in rows {
                 let place = touched.binary_search(&row.table).map_or(0, |at| at + 1);
                 let Some(view) = views.get(place) else { continue };
                 match row.value {
-                    Some(value) => view.insert(row.key, join(row.version, value))?,
+                    Some(value) => {
+                        join(&mut stored, row.version, value);
+                        view.insert(row.key, stored.as_slice())?
+                    }
                     None => view.remove(row.key)?,
                 };
             }
@@ -185,11 +189,10 @@ fn state_bytes(id: &DatabaseId, position: Position) -> Vec<u8> {
 }
 
 /// A row as sled holds it: the version of the commit that wrote it, then the value.
-fn join(version: Version, value: &[u8]) -> Vec<u8> {
-    let mut stored = Vec::with_capacity(8 + value.len());
+fn join(stored: &mut Vec<u8>, version: Version, value: &[u8]) {
+    stored.clear();
     stored.extend_from_slice(&version.0.to_be_bytes());
     stored.extend_from_slice(value);
-    stored
 }
 
 fn split(table: Table, stored: &[u8]) -> Result<(Version, &[u8])> {

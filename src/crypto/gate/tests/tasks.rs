@@ -1,0 +1,125 @@
+//! Tasks that wait at a gate without a thread, polled by hand.
+
+use super::super::{Entering, Gate, Source};
+use super::{LONG, at_rest, from, gate};
+use crate::error::{ErrorKind, Result};
+use std::panic::AssertUnwindSafe;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+#[derive(Default)]
+struct Woken(AtomicUsize);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, SeqCst);
+    }
+}
+
+fn poll(task: Pin<&mut Entering>, woken: &Arc<Woken>) -> Poll<Result<super::super::Permit>> {
+    task.poll(&mut Context::from_waker(&Waker::from(Arc::clone(woken))))
+}
+
+#[test]
+fn a_task_is_woken_when_its_turn_comes() {
+    let gate = gate(1, 4, LONG);
+    let (one, two) = (Arc::<Woken>::default(), Arc::<Woken>::default());
+    let held = gate.enter(from(1), 0).unwrap();
+    let mut task = pin!(gate.entering(from(1), 8));
+    assert!(poll(task.as_mut(), &one).is_pending());
+    assert!(poll(task.as_mut(), &two).is_pending());
+    drop(held);
+    assert_eq!((one.0.load(SeqCst), two.0.load(SeqCst)), (0, 1), "the waker of the last poll counts");
+    let Poll::Ready(Ok(permit)) = poll(task.as_mut(), &two) else { panic!("it was admitted") };
+    drop(permit);
+    at_rest(&gate, 2);
+}
+
+#[test]
+fn a_dropped_task_leaves_the_queue_and_what_it_was_given() {
+    let gate = gate(1, 4, LONG);
+    let woken = Arc::<Woken>::default();
+    drop(gate.entering(from(1), 0));
+    at_rest(&gate, 0);
+    let held = gate.enter(from(1), 0).unwrap();
+    let mut behind = pin!(gate.entering(from(3), 0));
+    {
+        let (mut waits, mut granted) = (pin!(gate.entering(from(1), 0)), pin!(gate.entering(from(2), 0)));
+        assert!(poll(waits.as_mut(), &woken).is_pending());
+        assert!(poll(granted.as_mut(), &woken).is_pending());
+        assert!(poll(behind.as_mut(), &woken).is_pending());
+        drop(held);
+        // The first in line has the permit now, and never asks for it.
+        assert_eq!((gate.figures().running, gate.figures().waiting, woken.0.load(SeqCst)), (1, 2, 1));
+    }
+    let Poll::Ready(Ok(permit)) = poll(behind.as_mut(), &woken) else { panic!("it is the only one left") };
+    drop(permit);
+    at_rest(&gate, 4);
+    assert_eq!(gate.figures().abandoned, 1);
+}
+
+#[test]
+fn who_waited_too_long_hears_when_something_happens() {
+    let gate = gate(1, 1, Duration::from_millis(1));
+    let woken = Arc::<Woken>::default();
+    let held = gate.enter(from(1), 0).unwrap();
+    let mut task = pin!(gate.entering(from(1), 0));
+    assert!(poll(task.as_mut(), &woken).is_pending());
+    std::thread::park_timeout(Duration::from_millis(5));
+    // The place in the queue is free again for whoever comes now, and runs out of patience itself.
+    assert_eq!(gate.enter(from(1), 0).unwrap_err().kind(), ErrorKind::Busy);
+    assert_eq!(woken.0.load(SeqCst), 1);
+    assert!(
+        matches!(poll(task.as_mut(), &woken), Poll::Ready(Err(error)) if error.kind() == ErrorKind::Busy)
+    );
+    drop(held);
+    at_rest(&gate, 3);
+    assert_eq!(gate.figures().timed_out, 2);
+}
+
+#[test]
+fn a_thread_with_a_permit_computes_all_its_hashes_on_it() {
+    let gate = gate(1, 0, LONG);
+    let other = super::gate(1, 0, LONG);
+    let blocks =
+        |gate: &Arc<Gate>, blocks| gate.admit(Source::Unknown, blocks, |permit| permit.memory().len());
+    gate.enter(from(1), 8).unwrap().during(|| {
+        for _ in 0..3 {
+            assert_eq!(blocks(&gate, 4).unwrap(), 8);
+        }
+        assert_eq!(gate.figures().running, 1, "held over the whole call");
+        assert_eq!(blocks(&other, 4).unwrap(), 4, "another gate is another matter");
+        assert_eq!(blocks(&gate, 32).unwrap(), 32, "changed for one with more memory");
+        assert_eq!(blocks(&gate, 65).unwrap_err().kind(), ErrorKind::LimitExceeded);
+    });
+    at_rest(&gate, 1);
+    let call = || gate.enter(from(1), 8).unwrap().during(|| panic!("in the call"));
+    assert!(std::panic::catch_unwind(AssertUnwindSafe(call)).is_err());
+    assert!(blocks(&gate, 8).is_ok(), "nothing is held on this thread any more");
+}
+
+/// Those who want more memory than they were let in with wait before all others, and hold nothing meanwhile.
+#[test]
+fn permits_are_exchanged_for_larger_ones_without_a_deadlock() {
+    let gate = gate(4, 64, LONG);
+    std::thread::scope(|scope| {
+        for thread in 0..12_u8 {
+            let gate = &gate;
+            scope.spawn(move || {
+                for _ in 0..50 {
+                    gate.enter(from(thread % 3), 16).unwrap().during(|| {
+                        let more = 20 + usize::from(thread) * 4;
+                        assert_eq!(
+                            gate.admit(Source::Unknown, more, |permit| permit.memory().len()).unwrap(),
+                            more
+                        );
+                    });
+                }
+            });
+        }
+    });
+    at_rest(&gate, 12 * 50);
+}
