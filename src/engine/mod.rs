@@ -73,6 +73,7 @@ pub(crate) use {
         assignments as populate_assignments, hash_for_nobody, sessions as populate_sessions,
         users as populate_users,
     },
+    throttle::populate_failures,
     verify::{decode_as_every_record, dump},
 };
 

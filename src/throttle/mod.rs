@@ -9,7 +9,7 @@ pub(crate) use policy::Wait;
 pub(crate) use record::{
     AccountRecord, COUNT_NAMES, COUNT_PAIRS, Counted, Counter, KeyRecord, Party, SourceCount, TABLES,
 };
-pub(crate) use row::{Entry, Place, RowRecord, stage_entry, stage_row};
+pub(crate) use row::{Entry, Place, RowRecord, stage_entry, stage_forgotten, stage_row};
 
 use crate::assurance::Method;
 use crate::clock::Timestamp;

@@ -5,12 +5,13 @@ use crate::error::Result;
 use crate::store::{Batch, Index, Record, Store, Stored, Table, read};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Entries of one row.
 pub(crate) const ROW: usize = 8;
 
 /// What a row holds several of.
-pub(crate) trait Entry: Clone + Serialize + DeserializeOwned + 'static {
+pub(crate) trait Entry: Clone + PartialEq + Serialize + DeserializeOwned + 'static {
     const TABLE: Table;
     fn tag(&self) -> u32;
     /// The lowest of a full row makes way.
@@ -69,7 +70,7 @@ impl<E: Entry> RowRecord<E> {
     }
 
     /// Takes an entry in, in the place of the former one of its tag, or of the lowest where the row is full.
-    fn put(&mut self, entry: E) {
+    pub(crate) fn put(&mut self, entry: E) {
         let same = self.entries.iter().position(|other| other.tag() == entry.tag());
         let lowest = || {
             let weights = self.entries.iter().enumerate().map(|(at, entry)| (entry.weight(), at));
@@ -121,6 +122,25 @@ pub(crate) fn stage_entry<E: Entry>(
     }
     stage_row(batch, old.as_ref(), &new)?;
     Ok(after)
+}
+
+/// Stages rows without the entries at some places, several of which may be in one row.
+pub(crate) fn stage_forgotten<E: Entry>(
+    store: &dyn Store,
+    batch: &mut Batch,
+    places: &[Place],
+) -> Result<()> {
+    let rows: BTreeMap<_, Place> = places.iter().map(|place| (place.key(), *place)).collect();
+    for (key, place) in rows {
+        let Some(old) = RowRecord::<E>::read(store, place)? else { continue };
+        let mut new = old.record.clone();
+        let goes = |entry: &E| places.iter().any(|place| place.key() == key && place.tag == entry.tag());
+        new.entries.retain(|entry| !goes(entry));
+        if new != old.record {
+            stage_row(batch, Some(&old), &new)?;
+        }
+    }
+    Ok(())
 }
 
 /// Stages another state of a row; an empty one goes.

@@ -9,15 +9,19 @@ use crate::engine::login::Refusal;
 use crate::engine::write::{Entry, Plan};
 use crate::error::Result;
 use crate::id::{Key, UserId};
-use crate::store::{self, Expect, Record, Scan};
+use crate::store::{self, Expect, Record, Scan, Store};
 use crate::throttle::{
-    AccountRecord, COUNT_NAMES, Counted, Counter, KeyRecord, Party, Place, SourceCount, stage_entry,
+    AccountRecord, Counted, Counter, KeyRecord, Party, Place, SourceCount, stage_entry, stage_forgotten,
 };
-use crate::user;
+use crate::user::{self, ContactKind, ContactRecord};
 use std::sync::atomic::Ordering;
 
 /// Rows that one user can have here are as many as devices.
 const MANY: usize = 80;
+/// Contacts of a user that are looked through for addresses to log in by, and how many of those are forgotten with the
+/// failures of the password; what is beyond that waits for its own delay.
+const MOST_CONTACTS: usize = 64;
+const MOST_ADDRESSES: usize = 16;
 
 /// Why an attempt failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -197,7 +201,7 @@ fn on(party: Party) -> String {
 
 impl Engine {
     /// Forgets what was counted for a method of a user, in the commit that binds another password or factor of this method
-    /// to the account; for a password also the delay of the login name. A new code to be sent is no such thing (NIST SP
+    /// to the account; for a password also the delays of the names that the user can log in by. A new code to be sent is no such thing (NIST SP
     /// 800-63B-4, section 3.1.3.2).
     pub(in crate::engine) fn forget_failures(
         &self,
@@ -221,15 +225,24 @@ impl Engine {
             }
         }
         if method.is_none_or(|method| method == Method::Password) {
-            let login = user::read_user(plan.store, user)?.record.canonical;
-            stage_entry::<Counted>(plan.store, &mut plan.batch, self.place_of(&login), |_| None)?;
+            let names = names_of(plan.store, user)?;
+            let places: Vec<Place> = names.iter().map(|name| self.throttle.place_of_name(name)).collect();
+            stage_forgotten::<Counted>(plan.store, &mut plan.batch, &places)?;
         }
         Ok(plan.batch.operations() > before)
     }
+}
 
-    /// Where failures at a login name in its canonical form are counted.
-    pub(super) fn place_of(&self, canonical: &str) -> Place {
-        let hash = self.throttle.hash(0, [canonical.as_bytes(), &[]]);
-        Place::of(COUNT_NAMES, self.throttle.policy.row_bits(), hash)
-    }
+/// The names that a user can log in by.
+fn names_of(store: &dyn Store, user: UserId) -> Result<Vec<String>> {
+    let prefix = user.bytes();
+    let scan = Scan { prefix: &prefix, limit: MOST_CONTACTS, ..Scan::default() };
+    let (contacts, _) = store::page::<ContactRecord>(store, &scan)?;
+    let verified = contacts
+        .into_iter()
+        .map(|contact| contact.record)
+        .filter(|contact| contact.kind == ContactKind::Email && contact.verified.is_some());
+    let mut names = vec![user::read_user(store, user)?.record.canonical];
+    names.extend(verified.map(|contact| contact.value).take(MOST_ADDRESSES));
+    Ok(names)
 }

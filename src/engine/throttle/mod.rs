@@ -9,9 +9,13 @@
 
 mod ledger;
 mod operator;
+#[cfg(feature = "testing")]
+mod populate;
 mod under_way;
 
 pub(in crate::engine) use ledger::Fault;
+#[cfg(feature = "testing")]
+pub(crate) use populate::failures as populate_failures;
 
 use super::Engine;
 use super::write::{Entry as Told, Plan};
@@ -90,6 +94,21 @@ impl Throttle {
         let mut number = [0; 8];
         hasher.finalize_xof().fill(&mut number);
         u64::from_le_bytes(number)
+    }
+
+    /// One for all spellings of a name by which a user is found, be it a login name or an address.
+    fn hash_of_name(&self, name: &str) -> u64 {
+        if let Ok(email) = text::email(name) {
+            return self.hash(5, [email.found.as_bytes(), &[]]);
+        }
+        match text::canonical_login(name) {
+            Ok(canonical) => self.hash(0, [canonical.as_bytes(), &[]]),
+            Err(_) => self.hash(1, [name.as_bytes(), &[]]),
+        }
+    }
+
+    fn place_of_name(&self, name: &str) -> Place {
+        Place::of(COUNT_NAMES, self.policy.row_bits(), self.hash_of_name(name))
     }
 
     fn refusals_of(&self, hash: u64) -> Option<(&AtomicU64, u64)> {
@@ -285,10 +304,7 @@ impl Engine {
         let by_name = matches!((attempt.who, party), (Who::Name(_), Party::Stranger));
         let account = user.filter(|_| !by_name).map(|user| (user, party));
         let own = match (attempt.who, account) {
-            (Who::Name(name), None) => match text::canonical_login(name) {
-                Ok(canonical) => throttle.hash(0, [canonical.as_bytes(), &[]]),
-                Err(_) => throttle.hash(1, [name.as_bytes(), &[]]),
-            },
+            (Who::Name(name), None) => throttle.hash_of_name(name),
             (_, Some((user, party))) => {
                 let account = AccountRecord::key_of(user, party).bytes();
                 throttle.hash(2, [&account, method.name().as_bytes()])

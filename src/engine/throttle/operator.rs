@@ -51,7 +51,10 @@ impl Users<'_> {
                 }));
             }
         }
-        let name = super::entry::<Counted>(&*engine.store, Some(engine.place_of(&account.record.canonical)))?;
+        let name = super::entry::<Counted>(
+            &*engine.store,
+            Some(engine.throttle.place_of_name(&account.record.canonical)),
+        )?;
         let wait =
             name.filter(|_| policy.on).map(|name| policy.after(name.failures, name.last, 0, engine.now()));
         let refused_until = match wait {
@@ -61,7 +64,7 @@ impl Users<'_> {
         Ok(LoginProtection { failures, refused_until })
     }
 
-    /// Forgets all failures at the user's password and second factors, and at the login name: whoever waited need not, and
+    /// Forgets all failures at the user's password and second factors, and at the names that the user can log in by: whoever waited need not, and
     /// what was stopped works again with the same password. Whether there were any.
     ///
     /// After a stop, a new password is the better answer: guesses have been made at the present one (NIST SP 800-63B-4,

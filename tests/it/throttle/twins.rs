@@ -2,7 +2,7 @@
 
 use super::{OTHER, PASSWORD, secs};
 use crate::support::{World, world_with};
-use portcullis::{Client, Credentials, Denial, NewUser, Status, ThrottlePolicy};
+use portcullis::{Client, Credentials, Denial, NewContact, NewUser, Status, ThrottlePolicy};
 use proptest::prelude::*;
 use std::time::Duration;
 
@@ -64,6 +64,31 @@ proptest! {
             }
             prop_assert!(seen.windows(2).all(|pair| pair[0] == pair[1]), "{seen:?}");
         }
+    }
+}
+
+/// The names of one user are counted each by itself, as two names that nobody has are; the spellings of one are one.
+#[test]
+fn the_names_of_a_user_do_not_tell_that_they_are_of_one() {
+    let world = world_with(|builder| builder);
+    let ada = NewUser::new("ada").password(PASSWORD).contact(NewContact::email("ada@example.org").verified());
+    let ada = world.gate.users().create(ada).unwrap().id;
+    for (name, address) in [("ada", "ADA@example.ORG"), ("nobody", "Nobody@example.org")] {
+        for spelling in [name, &name.to_uppercase(), name, name, &name.to_uppercase()] {
+            assert_eq!(outside(&world, spelling, OTHER, &Client::new()).0, Some(Denial::Credentials));
+        }
+        assert!(outside(&world, name, OTHER, &Client::new()).0.unwrap().retry_after().is_some());
+        for spelling in [address, &address.to_lowercase(), address, address, &address.to_lowercase()] {
+            assert_eq!(outside(&world, spelling, OTHER, &Client::new()).0, Some(Denial::Credentials));
+        }
+        assert!(outside(&world, address, OTHER, &Client::new()).0.unwrap().retry_after().is_some());
+    }
+    // The stop counts all of them, and another password clears all of them.
+    let protection = world.gate.users().login_protection(ada).unwrap();
+    assert_eq!(protection.failures[0].failures, 10);
+    world.gate.users().set_password(ada, OTHER).unwrap();
+    for name in ["ada", "ada@example.org"] {
+        world.gate.login(&Credentials::password(name, OTHER), &Client::new()).unwrap();
     }
 }
 
