@@ -14,6 +14,7 @@ use crate::history::HistoryPolicy;
 use crate::secret::{Entropy, SystemEntropy};
 use crate::session::SessionLimits;
 use crate::store::{Faults, MemoryStore, Store};
+use crate::throttle::ThrottlePolicy;
 use crate::user::{ConfusableNames, EmailLocalPart, NameRules};
 #[cfg(feature = "sled")]
 use std::path::Path;
@@ -54,6 +55,7 @@ pub struct Builder {
     limits: SessionLimits,
     history: HistoryPolicy,
     hooks: Hooks,
+    throttle: ThrottlePolicy,
     hashes: usize,
     queue: usize,
     patience: Duration,
@@ -88,6 +90,7 @@ impl Builder {
             limits: SessionLimits::default(),
             history: HistoryPolicy::new(),
             hooks: Hooks::default(),
+            throttle: ThrottlePolicy::new(),
             hashes: std::thread::available_parallelism().map_or(1, usize::from),
             queue: 256,
             patience: Duration::from_secs(10),
@@ -180,6 +183,13 @@ impl Builder {
     /// What is remembered of the logins of each user.
     pub fn history(mut self, policy: HistoryPolicy) -> Self {
         self.history = policy;
+        self
+    }
+
+    /// How often somebody may be wrong before the next attempt has to wait, and how often at all; see [`ThrottlePolicy`]
+    /// for the defaults.
+    pub fn throttle(mut self, policy: ThrottlePolicy) -> Self {
+        self.throttle = policy;
         self
     }
 
@@ -403,6 +413,7 @@ impl Builder {
 
     pub(super) fn start(self, store: Box<dyn Store>) -> Result<Portcullis> {
         self.history.check()?;
+        self.throttle.check()?;
         let gate = Gate::new(self.admission_limits()?);
         #[cfg_attr(
             not(any(feature = "legacy", feature = "testing")),
@@ -429,6 +440,9 @@ impl Builder {
             history: self.history,
             hooks: self.hooks,
             rules: self.rules,
+            throttle: self.throttle,
+            queue: self.queue,
+            patience: self.patience,
         };
         #[cfg_attr(not(feature = "passkeys"), expect(unused_mut, reason = "the relying party is set below"))]
         let mut engine = Engine::start(store, parts)?;

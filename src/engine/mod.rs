@@ -42,6 +42,7 @@ mod separation;
 mod session_roles;
 mod sessions;
 mod sweep;
+mod throttle;
 mod timeline;
 mod users;
 mod verify;
@@ -86,6 +87,7 @@ pub(crate) use {
         assignments as populate_assignments, hash_for_nobody, put_row, sessions as populate_sessions,
         users as populate_users,
     },
+    throttle::populate_failures,
     verify::{decode_as_every_record, dump},
 };
 
@@ -99,6 +101,7 @@ use crate::id::UserId;
 use crate::secret::Entropy;
 use crate::session::SessionLimits;
 use crate::store::{Change, Scan, Sink, Store, Table};
+use crate::throttle::ThrottlePolicy;
 use crate::user::NameRules;
 use context::Rules;
 use passwords::PasswordRules;
@@ -126,6 +129,7 @@ const TABLES: &[&[Table]] = &[
     crate::device::TABLES,
     crate::history::TABLES,
     crate::challenge::TABLES,
+    crate::throttle::TABLES,
     crate::factor::TABLES,
     crate::audit::TABLES,
     bookkeeping::TABLES,
@@ -373,6 +377,7 @@ pub(crate) struct Engine {
     timeline: Timeline,
     /// The turn of writers that meet too often: see `write`.
     turns: write::Turns,
+    throttle: throttle::Throttle,
     #[cfg(feature = "tokio")]
     calls: Arc<crate::crypto::Gate>,
     /// Who asks for passkeys, where that is set.
@@ -394,6 +399,10 @@ struct Parts {
     history: HistoryPolicy,
     hooks: events::Hooks,
     rules: Rules,
+    throttle: ThrottlePolicy,
+    /// How many attempts may wait for others at the same account, and for how long.
+    queue: usize,
+    patience: std::time::Duration,
 }
 
 /// Rows of what was deleted before a crash that an open sweeps; maintenance does the others.
@@ -414,6 +423,7 @@ impl Engine {
             history,
             hooks,
             rules,
+            ..
         } = parts;
         let view = Arc::new(View::new()?);
         load(&*store, &view)?;
@@ -422,6 +432,8 @@ impl Engine {
         let latest = if trust_clock { clock.now() } else { latest_record(&*store)? };
         let timeline = Timeline::starting(clock.now(), latest);
         let turns = write::Turns::default();
+        let throttle =
+            throttle::Throttle::open(&*store, &*entropy, parts.throttle, parts.queue, parts.patience)?;
         let engine = Self {
             store,
             view,
@@ -439,6 +451,7 @@ impl Engine {
             names,
             timeline,
             turns,
+            throttle,
             #[cfg(feature = "tokio")]
             calls: entrance::calls(),
             #[cfg(feature = "passkeys")]

@@ -3,9 +3,11 @@
 use super::Engine;
 use super::bookkeeping::Leftover;
 use super::events::{Event, EventKind};
+use super::throttle::{Attempt, Fault};
 use super::users::Users;
 use super::warrant;
 use super::write::{Entry, Plan};
+use crate::assurance::Method;
 use crate::audit::{Actor, AuditKind, Outcome, Subject};
 use crate::credential::{
     self, BreachCheck, BreachQuery, CredentialRecord, FormerPasswordRecord, PasswordPolicy, PasswordState,
@@ -13,6 +15,7 @@ use crate::credential::{
 use crate::crypto::{self, KeyId, Normal, Source};
 use crate::error::{Denial, Error, ErrorKind, PasswordProblem, Result};
 use crate::id::{Key, UserId};
+use crate::session::Client;
 use crate::store::{self, Scan, Stored};
 use crate::user::{self, ContactKind, ContactRecord, NewUser, UserRecord};
 use std::collections::BTreeMap;
@@ -88,6 +91,7 @@ impl Users<'_> {
         let prepared = engine.prepare_for(self.gate.actor().actor, id, password, Source::Administration)?;
         engine.write(self.gate.actor(), |plan| {
             warrant::may_administer(plan, id, AuditKind::PasswordChange.name())?;
+            engine.forget_failures(plan, id, Some(Method::Password))?;
             set_new_password(plan, &engine.passwords.policy, id, &prepared)
         })?;
         engine.sweep_after(Leftover::Sessions(id));
@@ -101,7 +105,7 @@ impl Users<'_> {
     ///
     /// # Errors
     /// `NotFound`; `Denied` with [`Denial::Credentials`] for a present password that is wrong or has ended, and for a user
-    /// that has none or is not active; `Conflict` where the password was changed by somebody else meanwhile; otherwise as
+    /// that has none or is not active, and with [`Denial::Throttled`] after too many wrong ones; `Conflict` where the password was changed by somebody else meanwhile; otherwise as
     /// [`set_password`](Self::set_password). What can be told of the new password without a hash is told first.
     ///
     /// ```
@@ -126,6 +130,7 @@ impl Users<'_> {
             if !account.status.is_active_at(plan.now) {
                 return Err(Error::denied(Denial::Credentials));
             }
+            engine.forget_failures(plan, id, Some(Method::Password))?;
             set_new_password(plan, &engine.passwords.policy, id, &prepared)
         })?;
         engine.sweep_after(Leftover::Sessions(id));
@@ -195,6 +200,9 @@ impl Engine {
     /// `Denied` with [`Denial::Credentials`], whatever is wrong; the audit log has the reason.
     pub(super) fn verify_present(&self, account: &UserRecord, present: &str, source: Source) -> Result<u32> {
         let id = account.id;
+        let client = Client::new();
+        let admission =
+            self.admit(&Attempt::inside(id, Method::Password, &client))?.map_err(Error::denied)?;
         let credential = store::read::<CredentialRecord>(&*self.store, &id)?.map(|row| row.record);
         let phc = credential.as_ref().map(|credential| credential.phc.as_str());
         let verified = self.hasher.verify(present, phc, source)?;
@@ -204,11 +212,14 @@ impl Engine {
             Some(_) if !verified => "wrong password",
             Some(credential) if credential::has_ended(&credential, now) => "the password has ended",
             Some(_) if !account.status.is_active_at(now) => "the user is not active",
+            Some(_) if admission.is_stopped(id)? => "too many failures in a row",
             Some(credential) => return Ok(credential.revision),
         };
+        let detail = format!("{why}{}", admission.refused_before());
         self.write(Actor::Anonymous, |plan| {
-            let entry = Entry::of(Subject::User(id)).detail(why);
-            plan.record_outcome(AuditKind::PasswordChangeRefused, Outcome::Denied, Actor::Anonymous, entry)
+            let entry = Entry::of(Subject::User(id)).detail(detail.as_str());
+            plan.record_outcome(AuditKind::PasswordChangeRefused, Outcome::Denied, Actor::Anonymous, entry)?;
+            admission.failed(plan, Some(id), Fault::Wrong)
         })?;
         Err(Error::denied(Denial::Credentials))
     }

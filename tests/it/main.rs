@@ -58,6 +58,7 @@ mod scopes;
 mod scopes_model;
 mod sessions;
 mod support;
+mod throttle;
 mod tidy;
 mod typed;
 mod typed_model;

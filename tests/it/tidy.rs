@@ -33,6 +33,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("scope", 4),
     ("separation", 4),
     ("flag", 4),
+    ("throttle", 4),
     ("engine", 5),
     ("lib", 6),
     ("macros", 6),
