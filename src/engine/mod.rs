@@ -64,6 +64,8 @@ pub use flags::{AppliedRule, FlagExplanation, FlagStep, Flags};
 pub use history::History;
 #[cfg(feature = "import")]
 pub(crate) use import::{Newcomer, Newcomers};
+#[cfg(feature = "passkeys")]
+pub use login::PasskeyLogin;
 pub use login::{Answer, Challenge, CodeToSend, Credentials, Login, LoginStep};
 pub use page::{Cursor, Page, PageRequest};
 #[cfg(feature = "passkeys")]

@@ -175,7 +175,6 @@ impl<'a> Attempt<'a> {
     }
 
     /// A one-time token, which names nobody before it is found: counted by its source only.
-    #[expect(dead_code, reason = "for one-time tokens")]
     pub(in crate::engine) fn token(client: &'a Client) -> Self {
         Self { who: Who::Nobody, method: Method::MagicLink, client }
     }
