@@ -6,7 +6,7 @@ pub(super) use bus::{Bus, Hooks};
 pub use bus::{Notification, Subscription};
 
 use super::write::Plan;
-use crate::assurance::Methods;
+use crate::assurance::{Method, Methods};
 use crate::clock::Timestamp;
 use crate::id::{ContactId, DeviceId, FactorId, SessionId, UserId};
 use crate::network::Network;
@@ -61,6 +61,11 @@ pub enum EventKind {
     RecoveryCodeUsed,
     /// The account has another status.
     StatusChanged(StatusKind),
+    /// A password or a second factor is stopped, because too many attempts at it have failed in a row.
+    LoginStopped(Method),
+    /// One address failed at many names within an hour, as somebody does who tries stolen passwords. It concerns no one
+    /// user.
+    CredentialStuffing(Network),
 }
 
 impl EventKind {
@@ -80,6 +85,8 @@ impl EventKind {
             Self::FactorChanged(_) => "factor_changed",
             Self::RecoveryCodeUsed => "recovery_code_used",
             Self::StatusChanged(_) => "status_changed",
+            Self::LoginStopped(_) => "login_stopped",
+            Self::CredentialStuffing(_) => "credential_stuffing",
         }
     }
 }

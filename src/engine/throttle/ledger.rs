@@ -5,6 +5,7 @@ use crate::assurance::{Method, Methods};
 use crate::audit::{Actor, AuditKind, Outcome, Subject};
 use crate::clock::Timestamp;
 use crate::engine::Engine;
+use crate::engine::events::{Event, EventKind};
 use crate::engine::login::Refusal;
 use crate::engine::write::{Entry, Plan};
 use crate::error::Result;
@@ -110,6 +111,9 @@ impl Admission<'_> {
             let detail = format!("many names within an hour{}", from_text(counts.network));
             let entry = Entry::default().detail(detail);
             plan.record_outcome(AuditKind::CredentialStuffing, Outcome::Denied, Actor::Anonymous, entry)?;
+            if let Some(network) = counts.network {
+                plan.notify(Event::any(EventKind::CredentialStuffing(network)));
+            }
         }
         Ok(())
     }
@@ -134,6 +138,7 @@ impl Admission<'_> {
                 Actor::System,
                 Entry::of(Subject::User(user)).detail(detail),
             )?;
+            plan.notify(Event::of(user, EventKind::LoginStopped(method)));
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Many names, many addresses, and the room they take.
 
-use super::{at, attempt, held_up, records, secs, wrong};
+use super::{at, attempt, held_up, records, secs, told, wrong};
 use crate::support::{PASSWORD, sound, world, world_with};
 use portcullis::testing::dump;
 use portcullis::{AuditKind, Client, Denial, Portcullis, ThrottlePolicy};
@@ -116,6 +116,7 @@ fn one_address_that_fails_at_many_names_is_told_once_an_hour_and_slowed_down() {
     world.user("ada");
     let here = at("192.0.2.1");
     let found_out = || records(&world.gate, AuditKind::CredentialStuffing);
+    let events = world.gate.subscribe(8).unwrap();
     // One name however often is no such thing, nor are nine.
     for number in 0..27 {
         wrong(&world.gate, &format!("name{}", number % 9), &here);
@@ -128,6 +129,8 @@ fn one_address_that_fails_at_many_names_is_told_once_an_hour_and_slowed_down() {
     }
     assert!((10..=24).contains(&names), "{names}");
     assert_eq!(found_out()[0].detail, "many names within an hour; from 192.0.2.1/32");
+    let kinds: Vec<_> = told(&events).into_iter().map(|event| (event.kind.name(), event.user)).collect();
+    assert_eq!(kinds, [("credential_stuffing", None)]);
     // From now on an hour has room for thirty.
     let mut more = 0;
     while wrong(&world.gate, &format!("name{}", 100 + more), &here) == Denial::Credentials {

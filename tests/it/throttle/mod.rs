@@ -9,8 +9,8 @@ mod victim;
 use crate::support::{OTHER, PASSWORD, World, all, log_in, refused, sound, user, world, world_with};
 use portcullis::testing::{FaultPoint, Faults};
 use portcullis::{
-    AuditKind, AuditRecord, Client, Credentials, Denial, ErrorKind, Method, NewUser, Portcullis, Result,
-    Status, Subject, ThrottlePolicy, TriedFrom,
+    AuditKind, AuditRecord, Client, Credentials, Denial, ErrorKind, Event, Method, NewUser, Notification,
+    Portcullis, Result, Status, Subject, Subscription, ThrottlePolicy, TriedFrom,
 };
 use std::collections::HashSet;
 use std::sync::Barrier;
@@ -43,6 +43,17 @@ pub(crate) fn wrong(gate: &Portcullis, login: &str, client: &Client) -> Denial {
 #[track_caller]
 pub(crate) fn held_up(denial: Option<Denial>) -> u64 {
     denial.and_then(Denial::retry_after).unwrap_or_else(|| panic!("{denial:?}")).as_secs()
+}
+
+/// The events that were told.
+pub(crate) fn told(events: &Subscription) -> Vec<Event> {
+    let notifications = std::iter::from_fn(|| events.try_next());
+    notifications
+        .filter_map(|notification| match notification {
+            Notification::Event(event) => Some(event),
+            _ => None,
+        })
+        .collect()
 }
 
 pub(crate) fn records(gate: &Portcullis, kind: AuditKind) -> Vec<AuditRecord> {

@@ -1,11 +1,12 @@
 //! Second factors, and the present password where it is changed.
 
-use super::{held_up, records, secs, wrong};
+use super::{held_up, records, secs, told, wrong};
 use crate::factors::{answer, challenge, keys};
 use crate::support::{OTHER, PASSWORD, World, log_in, refused, sound, world_with};
 use portcullis::testing::totp_code;
 use portcullis::{
-    Answer, AuditKind, Client, Denial, ErrorKind, LoginStep, Method, ThrottlePolicy, TriedFrom, UserId,
+    Answer, AuditKind, Client, Denial, ErrorKind, EventKind, LoginStep, Method, ThrottlePolicy, TriedFrom,
+    UserId,
 };
 
 fn app(policy: ThrottlePolicy) -> (World, UserId, String) {
@@ -65,6 +66,7 @@ fn guesses_at_codes_are_held_up_over_all_logins() {
 fn a_second_factor_is_stopped_by_itself() {
     let (world, ada, secret) = app(ThrottlePolicy::new().stop(6));
     let recovery = world.gate.factors().issue_recovery_codes(ada).unwrap();
+    let events = world.gate.subscribe(64).unwrap();
     let mut failures = 0;
     while failures < 6 {
         let challenge = challenge(&world.gate, "ada");
@@ -78,6 +80,9 @@ fn a_second_factor_is_stopped_by_itself() {
     let code = Answer::totp(totp_code(&secret, world.gate.now()).unwrap());
     assert_eq!(denial(answer(&world.gate, &next, &code)), Some(Denial::Credentials));
     assert_eq!(records(&world.gate, AuditKind::LoginStopped)[0].detail, "totp: 6 failures in a row");
+    let mut told = told(&events);
+    told.retain(|event| event.kind == EventKind::LoginStopped(Method::Totp));
+    assert_eq!((told.len(), told[0].user), (1, Some(ada)));
     // The password never failed, and another factor does.
     let used = answer(&world.gate, &next, &Answer::recovery_code(recovery[0].as_str()));
     assert!(matches!(used, LoginStep::Done(_)), "{used:?}");
