@@ -1,5 +1,7 @@
 //! Events: told once the change is committed, to whoever listens, and never in anybody's way.
 
+use crate::authenticator::Authenticator;
+use crate::passkeys;
 use crate::support::{Disk, OTHER, PASSWORD, log_in, refused, user, world};
 use portcullis::testing::FaultPoint;
 use portcullis::{
@@ -199,4 +201,21 @@ fn a_function_of_the_application_may_panic_call_back_and_take_its_time() {
     );
     let who = Credentials::password("ada", OTHER);
     assert!(gate.login(&who, &Client::new()).is_ok());
+}
+
+#[test]
+fn what_happens_to_a_passkey_is_told() {
+    let world = world();
+    let gate = &world.gate;
+    let ada = passkeys::person(gate, "ada");
+    let events = gate.subscribe(8).unwrap();
+    let mut device = Authenticator { counter: 5, ..Authenticator::named("ada") };
+    let id = passkeys::register(gate, ada, &mut device).unwrap().id;
+    assert_eq!(kinds(&events), [EventKind::PasskeyChanged(id)]);
+    device.counter = 0;
+    passkeys::log_in(gate, &mut device).unwrap_err();
+    assert_eq!(kinds(&events), [EventKind::PasskeySuspended(id)]);
+    gate.passkeys().remove(ada, id).unwrap();
+    let told = told(&events);
+    assert_eq!((told[0].user, told[0].kind.clone()), (Some(ada), EventKind::PasskeyChanged(id)));
 }

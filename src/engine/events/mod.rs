@@ -10,6 +10,8 @@ use crate::assurance::Methods;
 use crate::clock::Timestamp;
 use crate::id::{ContactId, DeviceId, FactorId, SessionId, UserId};
 use crate::network::Network;
+#[cfg(feature = "passkeys")]
+use crate::passkey::PasskeyId;
 use crate::session::Client;
 use crate::user::StatusKind;
 use std::fmt;
@@ -57,6 +59,12 @@ pub enum EventKind {
     ContactChanged(ContactId),
     /// A second factor was confirmed or removed, or its recovery codes were issued anew.
     FactorChanged(FactorId),
+    /// A passkey was registered or removed.
+    #[cfg(feature = "passkeys")]
+    PasskeyChanged(PasskeyId),
+    /// A passkey was suspended because its counter did not grow: somebody else may have a copy.
+    #[cfg(feature = "passkeys")]
+    PasskeySuspended(PasskeyId),
     /// A recovery code was used in the place of a second factor.
     RecoveryCodeUsed,
     /// The account has another status.
@@ -78,6 +86,10 @@ impl EventKind {
             Self::LoginNameChanged => "login_name_changed",
             Self::ContactChanged(_) => "contact_changed",
             Self::FactorChanged(_) => "factor_changed",
+            #[cfg(feature = "passkeys")]
+            Self::PasskeyChanged(_) => "passkey_changed",
+            #[cfg(feature = "passkeys")]
+            Self::PasskeySuspended(_) => "passkey_suspended",
             Self::RecoveryCodeUsed => "recovery_code_used",
             Self::StatusChanged(_) => "status_changed",
         }

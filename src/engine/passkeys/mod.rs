@@ -14,6 +14,7 @@ pub(crate) use probe::{
     start_assertion as probe_start_assertion, start_login as probe_start_login,
 };
 
+use super::events::{Event, EventKind};
 use super::warrant;
 use super::write::{Entry, Plan};
 use super::{Engine, Portcullis};
@@ -165,6 +166,7 @@ impl Passkeys<'_> {
             plan.batch.expect_unchanged(&account);
             plan.batch.remove(&row);
             plan.batch.insert(&record)?;
+            plan.notify(Event::of(user, EventKind::PasskeyChanged(PasskeyId::from_number(record.id))));
             plan.record(AuditKind::PasskeyRegistered, entry_of(&record))?;
             Ok(record)
         })?;
@@ -214,6 +216,7 @@ impl Passkeys<'_> {
             warrant::may_administer(plan, user, "remove a passkey")?;
             let old = read_passkey(plan, user, id)?;
             plan.batch.remove(&old);
+            plan.notify(Event::of(user, EventKind::PasskeyChanged(id)));
             plan.record(AuditKind::PasskeyRemoved, entry_of(&old.record))
         })?;
         Ok(())
