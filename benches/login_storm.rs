@@ -150,10 +150,11 @@ fn storms(criterion: &mut Criterion) {
         format!("{} ({} theirs)", over(seen.before), over(seen.stacks)),
     );
     report.line("the most that hashes worked in", over(hashes), over(bytes(admission.peak_bytes)));
+    let more = (seen.highest - room) / f64::from(u32::try_from(seen.threads).unwrap_or(1));
     report.line(
         "resident at the height of the storm",
-        format!("base + {} + stacks", over(hashes)),
-        format!("{:+.1} MiB of {}", (seen.highest - room) / MIB, over(room)),
+        format!("{} + stacks", over(room)),
+        format!("{} ({:.1} KiB a thread)", over(seen.highest), more / 1024.0),
     );
     report.line(
         "logins a second in the storm",

@@ -41,6 +41,8 @@ pub enum Denial {
     /// The password is right and must be changed before there is a session. Take
     /// [`start_login`](crate::Portcullis::start_login), which says how to go on.
     PasswordChangeRequired,
+    /// Too many attempts have failed; nothing was looked at. It is said of names that nobody has as well.
+    Throttled(RetryAfter),
     /// The token names no login under way: answered, expired, or given up after too many wrong answers. Start again.
     Challenge,
     /// The token names no live session: never issued, revoked, expired, or its user may not log in any more.
@@ -49,6 +51,41 @@ pub enum Denial {
     Permission,
     /// The actor's delegation does not cover what was asked for.
     Delegation,
+}
+
+impl Denial {
+    /// How long to wait before trying again, where the reason says so, in whole seconds as HTTP's `Retry-After` counts.
+    #[must_use]
+    pub const fn retry_after(self) -> Option<Duration> {
+        match self {
+            Self::Throttled(wait) => Some(wait.duration()),
+            _ => None,
+        }
+    }
+}
+
+/// How long to wait before trying again, in whole seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RetryAfter(u32);
+
+impl RetryAfter {
+    /// At least a second, so that nobody tries again at once.
+    pub(crate) fn rounded_up(span: Duration) -> Self {
+        let seconds = span.as_secs().saturating_add(u64::from(span.subsec_nanos() > 0)).max(1);
+        Self(u32::try_from(seconds).unwrap_or(u32::MAX))
+    }
+
+    /// The number of seconds, as HTTP's `Retry-After` takes it.
+    #[must_use]
+    pub const fn seconds(self) -> u32 {
+        self.0
+    }
+
+    /// The same as a span.
+    #[must_use]
+    pub const fn duration(self) -> Duration {
+        Duration::from_secs(self.0 as u64)
+    }
 }
 
 /// What sort of error it is.
@@ -171,12 +208,12 @@ impl Error {
         }
     }
 
-    /// How long to wait before trying again, where the error says so: it is an estimate for
-    /// [`ErrorKind::Busy`]. HTTP's `Retry-After` counts whole seconds, so round it up there.
+    /// How long to wait before trying again, where the error says so: exact for [`Denial::Throttled`],
+    /// and an estimate for [`ErrorKind::Busy`]. HTTP's `Retry-After` counts whole seconds, so round it up there.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match &self.0 {
-            Repr::Denied(_) => None,
+            Repr::Denied(reason) => reason.retry_after(),
             Repr::Failed(failure) => failure.retry_after,
         }
     }
@@ -285,6 +322,9 @@ impl Error {
 impl fmt::Display for Denial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Throttled(wait) => {
+                return write!(f, "too many attempts have failed; try again in {} s", wait.seconds());
+            }
             Self::Credentials => "the login name or password is not right, or the account may not log in now",
             Self::FactorRequired => "a second factor is asked for",
             Self::PasswordChangeRequired => "the password must be changed first",
@@ -345,6 +385,16 @@ mod tests {
         let denied = Error::denied(Denial::Session);
         assert!(denied.is_denied() && !denied.is_storage() && !denied.is_conflict());
         assert_eq!(denied.kind(), ErrorKind::Denied);
+        assert_eq!(denied.retry_after(), None);
+    }
+
+    #[test]
+    fn a_wait_is_rounded_up_to_whole_seconds() {
+        for (millis, seconds) in [(0, 1), (1, 1), (1000, 1), (1001, 2), (29_999, 30), (u64::MAX, u32::MAX)] {
+            let denial = Denial::Throttled(RetryAfter::rounded_up(Duration::from_millis(millis)));
+            let wait = Some(Duration::from_secs(seconds.into()));
+            assert_eq!((denial.retry_after(), Error::denied(denial).retry_after()), (wait, wait));
+        }
     }
 
     #[test]

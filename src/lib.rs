@@ -22,6 +22,8 @@ mod flag;
 mod grant;
 mod history;
 mod id;
+#[cfg(feature = "import")]
+pub mod import;
 mod macros;
 mod network;
 mod passkey;
@@ -37,6 +39,7 @@ mod surface;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod text;
+mod throttle;
 mod user;
 
 pub use access::DirectGrant;
@@ -65,7 +68,7 @@ pub use engine::{
     Scopes, SeparationOfDuty, Sessions, Standing, Statistics, Subscription, TotpEnrolment, UnusedRole, Users,
     Verification, WhatIf,
 };
-pub use error::{Denial, Error, ErrorKind, PasswordProblem, Result};
+pub use error::{Denial, Error, ErrorKind, PasswordProblem, Result, RetryAfter};
 pub use factor::{Factor, TotpSettings};
 pub use flag::{FlagChange, FlagInfo, FlagRule, FlagState, FlagTarget, NewFlag};
 pub use grant::{Effect, Grant};
@@ -87,6 +90,7 @@ pub use separation::{Separation, SeparationKind};
 pub use session::{Client, Session, SessionLimits};
 #[cfg(feature = "tokio")]
 pub use surface::AsyncPortcullis;
+pub use throttle::{Failures, LoginProtection, ThrottlePolicy, TriedFrom};
 pub use user::{
     Attributes, ConfusableNames, Contact, ContactKind, EmailLocalPart, NewContact, NewUser, Status,
     StatusKind, User, UserChange, Value,

@@ -11,8 +11,12 @@
 
 #[path = "../fuzz/bodies/casbin.rs"]
 mod casbin;
+#[path = "../fuzz/bodies/import.rs"]
+mod import;
 #[path = "../fuzz/bodies/operations.rs"]
 mod operations;
+#[path = "../fuzz/bodies/password_hash.rs"]
+mod password_hash;
 #[path = "../fuzz/bodies/record.rs"]
 mod record;
 #[path = "../fuzz/bodies/token.rs"]
@@ -64,4 +68,14 @@ fn operations() {
 #[test]
 fn casbin_files() {
     check("casbin", 5000, 200, casbin::run);
+}
+
+#[test]
+fn users_to_import() {
+    check("import", 400, 400, import::run);
+}
+
+#[test]
+fn password_hashes() {
+    check("password_hash", 400, 200, password_hash::run);
 }

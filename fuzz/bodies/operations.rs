@@ -8,7 +8,7 @@ use model::{Model, Role, Session, User};
 use portcullis::testing::{FaultPoint, Faults, ManualClock, SeededEntropy};
 use portcullis::{
     Builder, Client, Clock, Credentials, Error, ErrorKind, NewUser, Page, PageRequest, Permission,
-    Portcullis, Result, RoleId, SessionId, Status, UserChange, UserId,
+    Portcullis, Result, RoleId, SessionId, Status, ThrottlePolicy, UserChange, UserId,
 };
 use std::path::Path;
 use std::time::Duration;
@@ -35,6 +35,7 @@ pub(crate) fn run_operations(operations: &[[u8; 4]], path: Option<&Path>) {
         .clock(clock.clone())
         .entropy(SeededEntropy::new(11))
         .faults(faults.clone())
+        .throttle(ThrottlePolicy::new().danger_off())
         .danger_fast_password_hashes();
     let model = Model { now: clock.now().as_millis(), ..Model::default() };
     let gate = Some(open(&builder, path));

@@ -147,12 +147,21 @@ kinds! {
     92 BreachCheckFailed "authn_breach_check_fail",
     /// A login name was taken that looks like another user's.
     95 NameConfusable "user_name_confusable",
+    /// Attempts to log in are refused for a time, because too many have failed; the detail has which and until when. It is
+    /// written once a delay.
+    100 LoginThrottled "excess_rate_limit_exceeded",
+    /// A password or a second factor is stopped, because too many attempts at it have failed in a row.
+    101 LoginStopped "authn_login_lock",
+    /// Failures at a user's password and second factors were forgotten by an administrator.
+    102 LoginFailuresCleared "authn_login_unlock",
+    /// One address failed at many names within an hour, as somebody does who tries stolen passwords.
+    103 CredentialStuffing "malicious_credential_stuffing",
+    /// A password or a second factor was right after many failures in a row.
+    104 LoginAfterFailures "authn_login_successafterfail",
     /// A device of a user got another name.
     105 DeviceRenamed "device_renamed",
     /// A device of a user was forgotten, with or without the sessions that were opened on it.
     106 DeviceRevoked "device_revoked",
-    /// A login succeeded after many failures; it has a record of its own as a success, too.
-    107 LoginAfterFailures "authn_login_successafterfail",
     /// A login succeeded after a long time without one; it has a record of its own as a success, too.
     108 LoginAfterIdle "authn_login_after_idle",
     /// A step of a login was right, and another one is asked for; the detail has which.

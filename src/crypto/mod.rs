@@ -3,6 +3,8 @@
 mod cost;
 mod gate;
 mod keys;
+#[cfg(feature = "legacy")]
+mod legacy;
 mod password;
 mod recovery;
 mod token;
@@ -14,6 +16,8 @@ pub use gate::Admission;
 pub(crate) use gate::{Entering, Permit};
 pub(crate) use gate::{Gate, Limits, Source};
 pub use keys::{KeyId, Keyring};
+#[cfg(feature = "legacy")]
+pub(crate) use legacy::SignerKey;
 #[cfg(feature = "testing")]
 pub(crate) use password::Pause;
 pub(crate) use password::{MAX_PASSWORD_BYTES, Normal, PasswordHasher, pepper_of};

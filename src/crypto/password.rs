@@ -3,6 +3,8 @@
 use super::cost::{MAX_ITERATIONS, MAX_MEMORY_KIB, PasswordCost};
 use super::gate::{Gate, Permit, Source};
 use super::keys::{KeyId, Keyring, marked_id};
+#[cfg(feature = "legacy")]
+use super::legacy::{self, SignerKey};
 use crate::error::{Error, ErrorKind, PasswordProblem, Result};
 use crate::secret::{Entropy, equal, random};
 use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
@@ -81,6 +83,9 @@ pub(crate) struct PasswordHasher {
     /// A hash of nothing in particular with the present cost: unknown users are verified against it.
     dummy: String,
     computed: AtomicU64,
+    /// The secret of Firebase's hashes, where users come from there.
+    #[cfg(feature = "legacy")]
+    signer: Option<SignerKey>,
     #[cfg(feature = "testing")]
     pause: Pause,
 }
@@ -111,6 +116,8 @@ impl PasswordHasher {
             keys,
             dummy: String::new(),
             computed: AtomicU64::new(0),
+            #[cfg(feature = "legacy")]
+            signer: None,
             #[cfg(feature = "testing")]
             pause: Pause::default(),
         };
@@ -127,6 +134,12 @@ impl PasswordHasher {
         self.pause = pause;
     }
 
+    /// The secret with which Firebase's hashes are verified.
+    #[cfg(feature = "legacy")]
+    pub(crate) fn set_signer(&mut self, signer: Option<SignerKey>) {
+        self.signer = signer;
+    }
+
     /// The PHC string of a new hash with a fresh 16-byte salt, peppered with the current key if there is one.
     pub(crate) fn hash(&self, password: &str, source: Source) -> Result<String> {
         let salt = random::<NEW_SALT>(&*self.entropy)?;
@@ -135,52 +148,64 @@ impl PasswordHasher {
         encode(&params, salt.as_slice(), output.as_slice())
     }
 
-    /// Whether the password belongs to the PHC string; with none, the same work for a certain "no".
+    /// Whether the password belongs to the stored hash; with none, the same work for a certain "no".
     ///
     /// # Errors
-    /// `Mismatch` names the key that the hash needs and the keyring lacks; `Damaged` for a string that is none, or asks
-    /// for too much; `InvalidInput` for a password above 1,024 bytes; `Busy`.
+    /// `Mismatch` names the key that the hash needs and is not there; `Damaged` for a string that is none, or asks for too
+    /// much; `InvalidInput` for a password above 1,024 bytes; `Busy`.
     pub(crate) fn verify(&self, password: &str, phc: Option<&str>, source: Source) -> Result<bool> {
-        let parsed = parse(phc.unwrap_or(&self.dummy))?;
-        if parsed.algorithm != Algorithm::Argon2id.ident() || parsed.version != Some(Version::V0x13.into()) {
-            return Err(Error::damaged("the stored password hash is not Argon2id of version 19"));
+        if let Some(stored) = phc.filter(|stored| is_foreign(stored)) {
+            return self.verify_foreign(password, stored, source);
         }
-        let params = Params::try_from(&parsed).ok().filter(|params| {
-            // Written again they are the same: none twice, none out of order, no zeros in front.
-            ParamsString::try_from(params).is_ok_and(|again| again == parsed.params)
-        });
-        let params =
-            params.ok_or_else(|| Error::damaged("the stored password hash has malformed parameters"))?;
-        if params.m_cost() > MAX_MEMORY_KIB
-            || params.t_cost() > MAX_ITERATIONS
-            || params.p_cost() > MAX_PARALLELISM
-        {
-            return Err(Error::damaged(format!(
-                "the stored password hash asks for {} KiB, {} passes and {} lanes; at most {MAX_MEMORY_KIB}, \
-                 {MAX_ITERATIONS} and {MAX_PARALLELISM} are computed",
-                params.m_cost(),
-                params.t_cost(),
-                params.p_cost()
-            )));
-        }
-        let (Some(salt), Some(expected)) = (parsed.salt, parsed.hash) else {
-            return Err(Error::damaged("the stored password hash has no salt or no hash"));
-        };
+        let Own { params, salt, expected } = own(phc.unwrap_or(&self.dummy))?;
         let mut room = Zeroizing::new([0; *OUTPUT.end()]);
-        let computed = match room.get_mut(..expected.len()) {
-            Some(computed) if OUTPUT.contains(&expected.len()) && SALT.contains(&salt.len()) => computed,
-            _ => {
-                return Err(Error::damaged(format!(
-                    "the stored password hash has {} bytes and its salt {}; {OUTPUT:?} and {SALT:?} are computed",
-                    expected.len(),
-                    salt.len()
-                )));
-            }
-        };
+        let computed = room.get_mut(..expected.len()).unwrap_or_default();
         self.compute(&params, password, &salt, computed, source)?;
         // Both are hashed so that they can be compared in a time that tells nothing, whatever their length.
-        let (computed, expected) = (blake3::hash(computed), blake3::hash(expected.as_bytes()));
+        let (computed, expected) = (blake3::hash(computed), blake3::hash(&expected));
         Ok(equal(computed.as_bytes(), expected.as_bytes()) & phc.is_some())
+    }
+
+    /// As [`verify`](Self::verify), of a hash that another system made, from the password as it was typed.
+    ///
+    /// A wrong password costs a dummy hash besides, so that nobody with such a hash is told from an unknown name by an
+    /// answer that comes sooner. One that comes later tells it still; see `decisions`.
+    #[cfg(feature = "legacy")]
+    fn verify_foreign(&self, password: &str, stored: &str, source: Source) -> Result<bool> {
+        Normal::of(password)?;
+        let foreign = legacy::parse(stored).map_err(|error| unreadable(&error))?;
+        let Own { params, salt, .. } = own(&self.dummy)?;
+        self.gate.admit(source, params.block_count(), |permit| {
+            self.count();
+            if foreign.verify(password.as_bytes(), self.signer.as_ref())? {
+                return Ok(true);
+            }
+            let mut output = [0; NEW_OUTPUT];
+            self.run(&params, None, password.as_bytes(), &salt, permit, &mut output)?;
+            Ok(false)
+        })?
+    }
+
+    #[cfg(not(feature = "legacy"))]
+    #[expect(clippy::unused_self, reason = "the feature `legacy` has the one that uses it")]
+    fn verify_foreign(&self, _: &str, _: &str, _: Source) -> Result<bool> {
+        Err(Error::damaged(FOREIGN))
+    }
+
+    /// Whether a hash that comes from outside can be verified, and what scheme it is of; `InvalidInput` says why not.
+    pub(crate) fn check_stored(&self, stored: &str) -> Result<String> {
+        if !is_foreign(stored) {
+            let in_field = |error: Error| Error::invalid("password_hash", error.to_string());
+            let found = own(stored).map_err(in_field)?;
+            if !found.params.keyid().is_empty() {
+                self.keys.pepper(found.params.keyid())?;
+            }
+            return Ok(Algorithm::Argon2id.ident().to_string());
+        }
+        #[cfg(feature = "legacy")]
+        return legacy::check(stored, self.signer.as_ref()).map(|scheme| scheme.to_string());
+        #[cfg(not(feature = "legacy"))]
+        Err(Error::invalid("password_hash", FOREIGN))
     }
 
     /// A new hash of a password that was verified, if the old one has another cost or key than new ones get, or a
@@ -188,7 +213,7 @@ impl PasswordHasher {
     pub(crate) fn upgrade(&self, password: &str, phc: &str, source: Source) -> Result<Option<String>> {
         let present = self.present()?;
         let same = parse(phc).is_ok_and(|parsed| {
-            parsed.algorithm == Algorithm::Argon2id.ident()
+            !is_foreign(phc)
                 && parsed.salt.is_some_and(|salt| salt.len() >= NEW_SALT)
                 && Params::try_from(&parsed).is_ok_and(|params| params == present)
         });
@@ -247,6 +272,15 @@ impl PasswordHasher {
         })?
     }
 
+    /// Counts a hash that begins.
+    fn count(&self) {
+        self.computed.fetch_add(1, Ordering::Relaxed);
+        #[cfg(feature = "testing")]
+        if let Some(pause) = &self.pause.0 {
+            pause();
+        }
+    }
+
     fn run(
         &self,
         params: &Params,
@@ -256,11 +290,7 @@ impl PasswordHasher {
         permit: &mut Permit,
         output: &mut [u8],
     ) -> Result<()> {
-        self.computed.fetch_add(1, Ordering::Relaxed);
-        #[cfg(feature = "testing")]
-        if let Some(pause) = &self.pause.0 {
-            pause();
-        }
+        self.count();
         let memory = permit.memory();
         let done = argon2id(params, pepper, password, salt, memory, output);
         if params.t_cost() == 1 {
@@ -297,6 +327,65 @@ fn parse(phc: &str) -> Result<PasswordHash> {
     PasswordHash::new(phc).map_err(|error| {
         Error::damaged("the stored password hash is not a PHC string").caused_by(error.to_string())
     })
+}
+
+/// What to say of a hash that needs the feature.
+#[cfg(not(feature = "legacy"))]
+const FOREIGN: &str = "the password hash is not Argon2id of version 19; the feature `legacy` verifies others";
+
+/// Whether a stored hash is of another scheme than those that are made here. One of ours that is cut off or hostile is
+/// not.
+fn is_foreign(stored: &str) -> bool {
+    !stored.starts_with("$argon2id$v=19$")
+}
+
+#[cfg(feature = "legacy")]
+fn unreadable(error: &Error) -> Error {
+    Error::damaged(format!("a stored password hash can not be verified: {error}"))
+}
+
+/// A hash of our own scheme, taken apart.
+struct Own {
+    params: Params,
+    salt: Salt,
+    expected: Vec<u8>,
+}
+
+/// The parts of a hash of our own scheme, with the bounds kept.
+fn own(phc: &str) -> Result<Own> {
+    let parsed = parse(phc)?;
+    if parsed.algorithm != Algorithm::Argon2id.ident() || parsed.version != Some(Version::V0x13.into()) {
+        return Err(Error::damaged("the stored password hash is not Argon2id of version 19"));
+    }
+    let params = Params::try_from(&parsed).ok().filter(|params| {
+        // Written again they are the same: none twice, none out of order, no zeros in front.
+        ParamsString::try_from(params).is_ok_and(|again| again == parsed.params)
+    });
+    let params = params.ok_or_else(|| Error::damaged("the stored password hash has malformed parameters"))?;
+    if params.m_cost() > MAX_MEMORY_KIB
+        || params.t_cost() > MAX_ITERATIONS
+        || params.p_cost() > MAX_PARALLELISM
+    {
+        return Err(Error::damaged(format!(
+            "the stored password hash asks for {} KiB, {} passes and {} lanes; at most {MAX_MEMORY_KIB}, \
+             {MAX_ITERATIONS} and {MAX_PARALLELISM} are computed",
+            params.m_cost(),
+            params.t_cost(),
+            params.p_cost()
+        )));
+    }
+    let (Some(salt), Some(expected)) = (parsed.salt, parsed.hash) else {
+        return Err(Error::damaged("the stored password hash has no salt or no hash"));
+    };
+    let expected = expected.as_bytes();
+    if !OUTPUT.contains(&expected.len()) || !SALT.contains(&salt.len()) {
+        return Err(Error::damaged(format!(
+            "the stored password hash has {} bytes and its salt {}; {OUTPUT:?} and {SALT:?} are computed",
+            expected.len(),
+            salt.len()
+        )));
+    }
+    Ok(Own { params, salt, expected: expected.to_vec() })
 }
 
 /// The key that a stored hash is peppered with; none for one of another scheme.
@@ -390,7 +479,8 @@ mod tests {
         for phc in [
             "",
             "plain",
-            "$argon2i$v=19$m=8,t=1,p=1$c29tZXNhbHQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+            "$argon2x$v=19$m=8,t=1,p=1$c29tZXNhbHQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+            "$argon2i$v=19$m=4194304,t=1,p=1$c29tZXNhbHQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
             "$argon2id$v=19$m=4194304,t=1,p=1$c29tZXNhbHQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
             "$argon2id$v=19$m=8,t=4294967295,p=1$c29tZXNhbHQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
             "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ",

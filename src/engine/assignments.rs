@@ -183,6 +183,29 @@ impl Roles<'_> {
     }
 }
 
+/// Assigns the first roles of a user who is created in the same plan, for ever: by the rules by which each would be
+/// assigned after the others.
+#[cfg(feature = "import")]
+pub(super) fn stage_first(plan: &mut Plan<'_>, user: UserId, roles: &[(RoleId, ScopeId)]) -> Result<()> {
+    if roles.is_empty() {
+        return Ok(());
+    }
+    let all: Vec<RoleId> = roles.iter().map(|(role, _)| *role).collect();
+    duty::before_first_roles(plan, &all)?;
+    for (role, at) in roles {
+        let terms = Grant::new().at(*at);
+        let found = role::read_role(plan.store, *role)?;
+        let rank = guard::rank(plan, &found)?;
+        expect_within(plan, &found.record, *at)?;
+        guard::before_assign(plan, &found.record, &[user], &terms)?;
+        let entry = Entry::of(Subject::User(user)).and(Subject::Role(*role)).detail(terms.describe());
+        let by = giver(plan.actor);
+        plan.batch.insert(&AssignmentRecord { user, role: *role, terms, since: plan.now, by })?;
+        plan.record(rank.assigned(false), entry)?;
+    }
+    Ok(())
+}
+
 /// Whether the assignment has not ended, and all that it names is there.
 pub(super) fn is_live(store: &dyn Store, assignment: &AssignmentRecord, now: Timestamp) -> Result<bool> {
     Ok(!assignment.terms.has_ended(now)

@@ -14,6 +14,7 @@ use crate::history::HistoryPolicy;
 use crate::secret::{Entropy, SystemEntropy};
 use crate::session::SessionLimits;
 use crate::store::{Faults, MemoryStore, Store};
+use crate::throttle::ThrottlePolicy;
 use crate::user::{ConfusableNames, EmailLocalPart, NameRules};
 #[cfg(feature = "sled")]
 use std::path::Path;
@@ -54,6 +55,7 @@ pub struct Builder {
     limits: SessionLimits,
     history: HistoryPolicy,
     hooks: Hooks,
+    throttle: ThrottlePolicy,
     hashes: usize,
     queue: usize,
     patience: Duration,
@@ -69,6 +71,8 @@ pub struct Builder {
     names: NameRules,
     #[cfg(feature = "passkeys")]
     passkeys: Option<crate::passkey::PasskeySettings>,
+    #[cfg(feature = "legacy")]
+    signer: Option<crate::secret::SecretText>,
     #[cfg(feature = "testing")]
     pause: crate::crypto::Pause,
 }
@@ -86,6 +90,7 @@ impl Builder {
             limits: SessionLimits::default(),
             history: HistoryPolicy::new(),
             hooks: Hooks::default(),
+            throttle: ThrottlePolicy::new(),
             hashes: std::thread::available_parallelism().map_or(1, usize::from),
             queue: 256,
             patience: Duration::from_secs(10),
@@ -99,6 +104,8 @@ impl Builder {
             names: NameRules::default(),
             #[cfg(feature = "passkeys")]
             passkeys: None,
+            #[cfg(feature = "legacy")]
+            signer: None,
             #[cfg(feature = "testing")]
             pause: crate::crypto::Pause::default(),
         }
@@ -176,6 +183,13 @@ impl Builder {
     /// What is remembered of the logins of each user.
     pub fn history(mut self, policy: HistoryPolicy) -> Self {
         self.history = policy;
+        self
+    }
+
+    /// How often somebody may be wrong before the next attempt has to wait, and how often at all; see [`ThrottlePolicy`]
+    /// for the defaults.
+    pub fn throttle(mut self, policy: ThrottlePolicy) -> Self {
+        self.throttle = policy;
         self
     }
 
@@ -317,6 +331,16 @@ impl Builder {
         self
     }
 
+    /// The signer key of the Firebase project that users come from, in the base64 in which Firebase shows it
+    /// (`base64_signer_key` of the project's password hash parameters). It is a secret of the project, so it is held here
+    /// and never in the database; without it users with a hash of the form `$firebase-scrypt$` can not log in. An open
+    /// with a key that is no base64 of 16 to 128 bytes is refused with `InvalidInput`.
+    #[cfg(feature = "legacy")]
+    pub fn firebase_signer_key(mut self, base64: impl Into<String>) -> Self {
+        self.signer = Some(crate::secret::SecretText::new(base64));
+        self
+    }
+
     /// Password hashes that protect nothing and take microseconds, so that tests need not wait.
     #[cfg(feature = "testing")]
     pub fn danger_fast_password_hashes(mut self) -> Self {
@@ -389,9 +413,18 @@ impl Builder {
 
     pub(super) fn start(self, store: Box<dyn Store>) -> Result<Portcullis> {
         self.history.check()?;
+        self.throttle.check()?;
         let gate = Gate::new(self.admission_limits()?);
-        #[cfg_attr(not(feature = "testing"), expect(unused_mut, reason = "the hook of tests is set below"))]
+        #[cfg_attr(
+            not(any(feature = "legacy", feature = "testing")),
+            expect(unused_mut, reason = "what is set below belongs to features")
+        )]
         let mut hasher = PasswordHasher::new(self.cost, gate, Arc::clone(&self.entropy), self.keys.clone())?;
+        #[cfg(feature = "legacy")]
+        {
+            let signer = self.signer.as_ref().map(|text| crate::crypto::SignerKey::decode(text.expose()));
+            hasher.set_signer(signer.transpose()?);
+        }
         #[cfg(feature = "testing")]
         hasher.set_pause(self.pause);
         let parts = Parts {
@@ -407,6 +440,9 @@ impl Builder {
             history: self.history,
             hooks: self.hooks,
             rules: self.rules,
+            throttle: self.throttle,
+            queue: self.queue,
+            patience: self.patience,
         };
         #[cfg_attr(not(feature = "passkeys"), expect(unused_mut, reason = "the relying party is set below"))]
         let mut engine = Engine::start(store, parts)?;

@@ -124,6 +124,22 @@ pub(super) fn before_assign(plan: &mut Plan<'_>, role: RoleId, users: &[UserId])
     Ok(())
 }
 
+/// Sees that a user who is created in the same plan can begin with these roles, all of them together. There is no session
+/// yet that could have too many active.
+#[cfg(feature = "import")]
+pub(super) fn before_first_roles(plan: &mut Plan<'_>, roles: &[RoleId]) -> Result<()> {
+    let Some(sets) = separation::expect_sets(plan.store, &mut plan.batch)? else { return Ok(()) };
+    let traces = Traces::read(plan.store)?;
+    role::expect_hierarchy(plan.store, &mut plan.batch)?;
+    let gained = role::with_juniors(plan.store, roles.iter().copied())?;
+    for set in concerned(plan, &sets, &gained, &traces)? {
+        if set.kind == SeparationKind::Static && set.forbids(set.count(&gained)) {
+            return Err(violation(set, "the user", &members(set, &gained), "give fewer of them"));
+        }
+    }
+    Ok(())
+}
+
 /// The sets that have any of these roles in them, which somebody is to be given: leaves a trace of that, and expects those
 /// of others as far as they are to be judged.
 fn concerned<'s>(

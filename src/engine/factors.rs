@@ -163,6 +163,7 @@ impl Factors<'_> {
             let Some(new) = engine.totp_used(&old.record, code, plan.now)? else {
                 return Err(Error::invalid("code", "is not the present code of this authenticator app"));
             };
+            engine.forget_failures(plan, user, Some(Method::Totp))?;
             stage_confirmed(plan, &old, new)
         })?;
         Ok(record.into())
@@ -231,6 +232,7 @@ impl Factors<'_> {
             let id = engine.factor_id(&others)?;
             let secret = Secret::Recovery { digests };
             let record = engine.stage_factor(plan, user, &others, (id, "", secret), true)?;
+            engine.forget_failures(plan, user, Some(Method::RecoveryCode))?;
             record_change(plan, &record, AuditKind::RecoveryCodesIssued)?;
             Ok(codes)
         })?;

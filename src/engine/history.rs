@@ -214,8 +214,6 @@ impl Engine {
         let entry = || Entry::of(Subject::User(user)).and(Subject::Session(session.id));
         if failures >= self.history.failures {
             plan.notify(told(EventKind::SuccessAfterFailures(failures)));
-            let entry = entry().detail(format!("after {failures} failures"));
-            plan.record(AuditKind::LoginAfterFailures, entry)?;
         }
         let Some(before) = before else { return Ok(()) };
         if device.token.is_some() {

@@ -24,6 +24,8 @@ mod hierarchy;
 mod history;
 mod identify;
 mod ids;
+#[cfg(feature = "import")]
+mod import;
 mod login;
 mod page;
 #[cfg(feature = "passkeys")]
@@ -40,6 +42,7 @@ mod separation;
 mod session_roles;
 mod sessions;
 mod sweep;
+mod throttle;
 mod timeline;
 mod users;
 mod verify;
@@ -59,6 +62,8 @@ pub(crate) use factors::code_of as totp_code;
 pub use factors::{Factors, TotpEnrolment};
 pub use flags::{AppliedRule, FlagExplanation, FlagStep, Flags};
 pub use history::History;
+#[cfg(feature = "import")]
+pub(crate) use import::{Newcomer, Newcomers};
 pub use login::{Answer, Challenge, CodeToSend, Credentials, Login, LoginStep};
 pub use page::{Cursor, Page, PageRequest};
 #[cfg(feature = "passkeys")]
@@ -82,6 +87,7 @@ pub(crate) use {
         assignments as populate_assignments, hash_for_nobody, put_row, sessions as populate_sessions,
         users as populate_users,
     },
+    throttle::populate_failures,
     verify::{decode_as_every_record, dump},
 };
 
@@ -95,6 +101,7 @@ use crate::id::UserId;
 use crate::secret::Entropy;
 use crate::session::SessionLimits;
 use crate::store::{Change, Scan, Sink, Store, Table};
+use crate::throttle::ThrottlePolicy;
 use crate::user::NameRules;
 use context::Rules;
 use passwords::PasswordRules;
@@ -122,6 +129,7 @@ const TABLES: &[&[Table]] = &[
     crate::device::TABLES,
     crate::history::TABLES,
     crate::challenge::TABLES,
+    crate::throttle::TABLES,
     crate::factor::TABLES,
     crate::audit::TABLES,
     bookkeeping::TABLES,
@@ -369,6 +377,7 @@ pub(crate) struct Engine {
     timeline: Timeline,
     /// The turn of writers that meet too often: see `write`.
     turns: write::Turns,
+    throttle: throttle::Throttle,
     #[cfg(feature = "tokio")]
     calls: Arc<crate::crypto::Gate>,
     /// Who asks for passkeys, where that is set.
@@ -390,6 +399,10 @@ struct Parts {
     history: HistoryPolicy,
     hooks: events::Hooks,
     rules: Rules,
+    throttle: ThrottlePolicy,
+    /// How many attempts may wait for others at the same account, and for how long.
+    queue: usize,
+    patience: std::time::Duration,
 }
 
 /// Rows of what was deleted before a crash that an open sweeps; maintenance does the others.
@@ -410,6 +423,7 @@ impl Engine {
             history,
             hooks,
             rules,
+            ..
         } = parts;
         let view = Arc::new(View::new()?);
         load(&*store, &view)?;
@@ -418,6 +432,8 @@ impl Engine {
         let latest = if trust_clock { clock.now() } else { latest_record(&*store)? };
         let timeline = Timeline::starting(clock.now(), latest);
         let turns = write::Turns::default();
+        let throttle =
+            throttle::Throttle::open(&*store, &*entropy, parts.throttle, parts.queue, parts.patience)?;
         let engine = Self {
             store,
             view,
@@ -435,6 +451,7 @@ impl Engine {
             names,
             timeline,
             turns,
+            throttle,
             #[cfg(feature = "tokio")]
             calls: entrance::calls(),
             #[cfg(feature = "passkeys")]

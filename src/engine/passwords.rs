@@ -3,9 +3,11 @@
 use super::Engine;
 use super::bookkeeping::Leftover;
 use super::events::{Event, EventKind};
+use super::throttle::{Attempt, Fault};
 use super::users::Users;
 use super::warrant;
 use super::write::{Entry, Plan};
+use crate::assurance::Method;
 use crate::audit::{Actor, AuditKind, Outcome, Subject};
 use crate::credential::{
     self, BreachCheck, BreachQuery, CredentialRecord, FormerPasswordRecord, PasswordPolicy, PasswordState,
@@ -13,6 +15,7 @@ use crate::credential::{
 use crate::crypto::{self, KeyId, Normal, Source};
 use crate::error::{Denial, Error, ErrorKind, PasswordProblem, Result};
 use crate::id::{Key, UserId};
+use crate::session::Client;
 use crate::store::{self, Scan, Stored};
 use crate::user::{self, ContactKind, ContactRecord, NewUser, UserRecord};
 use std::collections::BTreeMap;
@@ -38,9 +41,17 @@ pub(crate) struct Prepared {
     based_on: Option<Option<u32>>,
     /// Why the breach check failed, where the password is taken all the same.
     unchecked: Option<String>,
+    /// Whether the user knows it and nobody else, whoever stores it.
+    own: bool,
+    must_change: bool,
 }
 
 impl Prepared {
+    /// A hash that another system made, of a password that only the user knows.
+    pub(super) fn stored(phc: &str) -> Self {
+        Self { phc: phc.to_owned(), based_on: None, unchecked: None, own: true, must_change: false }
+    }
+
     /// The same, to take the place of the password of that revision and of no other.
     pub(super) fn based_on(self, revision: u32) -> Self {
         Self { based_on: Some(Some(revision)), ..self }
@@ -80,6 +91,7 @@ impl Users<'_> {
         let prepared = engine.prepare_for(self.gate.actor().actor, id, password, Source::Administration)?;
         engine.write(self.gate.actor(), |plan| {
             warrant::may_administer(plan, id, AuditKind::PasswordChange.name())?;
+            engine.forget_failures(plan, id, Some(Method::Password))?;
             set_new_password(plan, &engine.passwords.policy, id, &prepared)
         })?;
         engine.sweep_after(Leftover::Sessions(id));
@@ -93,7 +105,7 @@ impl Users<'_> {
     ///
     /// # Errors
     /// `NotFound`; `Denied` with [`Denial::Credentials`] for a present password that is wrong or has ended, and for a user
-    /// that has none or is not active; `Conflict` where the password was changed by somebody else meanwhile; otherwise as
+    /// that has none or is not active, and with [`Denial::Throttled`] after too many wrong ones; `Conflict` where the password was changed by somebody else meanwhile; otherwise as
     /// [`set_password`](Self::set_password). What can be told of the new password without a hash is told first.
     ///
     /// ```
@@ -118,6 +130,7 @@ impl Users<'_> {
             if !account.status.is_active_at(plan.now) {
                 return Err(Error::denied(Denial::Credentials));
             }
+            engine.forget_failures(plan, id, Some(Method::Password))?;
             set_new_password(plan, &engine.passwords.policy, id, &prepared)
         })?;
         engine.sweep_after(Leftover::Sessions(id));
@@ -187,6 +200,9 @@ impl Engine {
     /// `Denied` with [`Denial::Credentials`], whatever is wrong; the audit log has the reason.
     pub(super) fn verify_present(&self, account: &UserRecord, present: &str, source: Source) -> Result<u32> {
         let id = account.id;
+        let client = Client::new();
+        let admission =
+            self.admit(&Attempt::inside(id, Method::Password, &client))?.map_err(Error::denied)?;
         let credential = store::read::<CredentialRecord>(&*self.store, &id)?.map(|row| row.record);
         let phc = credential.as_ref().map(|credential| credential.phc.as_str());
         let verified = self.hasher.verify(present, phc, source)?;
@@ -196,11 +212,14 @@ impl Engine {
             Some(_) if !verified => "wrong password",
             Some(credential) if credential::has_ended(&credential, now) => "the password has ended",
             Some(_) if !account.status.is_active_at(now) => "the user is not active",
+            Some(_) if admission.is_stopped(id)? => "too many failures in a row",
             Some(credential) => return Ok(credential.revision),
         };
+        let detail = format!("{why}{}", admission.refused_before());
         self.write(Actor::Anonymous, |plan| {
-            let entry = Entry::of(Subject::User(id)).detail(why);
-            plan.record_outcome(AuditKind::PasswordChangeRefused, Outcome::Denied, Actor::Anonymous, entry)
+            let entry = Entry::of(Subject::User(id)).detail(detail.as_str());
+            plan.record_outcome(AuditKind::PasswordChangeRefused, Outcome::Denied, Actor::Anonymous, entry)?;
+            admission.failed(plan, Some(id), Fault::Wrong)
         })?;
         Err(Error::denied(Denial::Credentials))
     }
@@ -242,13 +261,27 @@ impl Engine {
     ) -> Result<Prepared> {
         let unchecked = self.ask_about_breaches(by, Some(user), password)?;
         let based_on = self.refuse_former(user, password, source)?;
-        Ok(Prepared { phc: self.hasher.hash(password, source)?, based_on, unchecked })
+        Ok(Prepared {
+            phc: self.hasher.hash(password, source)?,
+            based_on,
+            unchecked,
+            own: false,
+            must_change: false,
+        })
     }
 
-    /// The same for a user that is to be made.
-    pub(super) fn prepare_first(&self, by: Actor, password: &str) -> Result<Prepared> {
-        let unchecked = self.ask_about_breaches(by, None, password)?;
-        Ok(Prepared { phc: self.hasher.hash(password, Source::Administration)?, based_on: None, unchecked })
+    /// What to store of the secret of a user that is to be made: the hash of a password, or one that another system made.
+    pub(super) fn first_secret(&self, by: Actor, user: &NewUser) -> Result<Option<Prepared>> {
+        let must_change = user.must_change;
+        Ok(match (&user.password, &user.password_hash) {
+            (Some(password), _) => {
+                let unchecked = self.ask_about_breaches(by, None, password.expose())?;
+                let phc = self.hasher.hash(password.expose(), Source::Administration)?;
+                Some(Prepared { phc, based_on: None, unchecked, own: false, must_change })
+            }
+            (None, Some(stored)) => Some(Prepared { must_change, ..Prepared::stored(stored.expose()) }),
+            (None, None) => None,
+        })
     }
 
     /// Refuses what was breached. Why the check failed, where the password is taken all the same.
@@ -330,16 +363,17 @@ pub(crate) fn stage_new_password(
             ));
         }
     }
-    let issued = match plan.actor {
-        Actor::User(actor) => actor != user,
-        _ => plan.is_delegated(),
-    };
+    let issued = !prepared.own
+        && match plan.actor {
+            Actor::User(actor) => actor != user,
+            _ => plan.is_delegated(),
+        };
     let new = CredentialRecord {
         user,
         phc: prepared.phc.clone(),
         revision: 0,
         changed: plan.now,
-        must_change: issued.then_some(credential::MustChange::Issued),
+        must_change: (issued || prepared.must_change).then_some(credential::MustChange::Issued),
         ends: issued.then(|| plan.now.saturating_add(policy.issued_life())),
     };
     credential::stage_password(plan.store, &mut plan.batch, &new, policy)?;

@@ -22,6 +22,7 @@ use crate::scope::{SCOPE_BY_NAME, ScopeRecord};
 use crate::separation::{self, SEPARATION_BY_ROLE, SeparationRecord};
 use crate::session::{SESSION_BY_EXPIRY, SESSION_BY_USER, SessionRecord};
 use crate::store::{self, Batch, CommitError, Record, Scan, Stored, Table};
+use crate::throttle::AccountRecord;
 use crate::user::{AttributesRecord, ContactRecord, UserRecord};
 use std::time::Duration;
 
@@ -51,6 +52,8 @@ pub struct Maintenance {
     pub history: usize,
     /// Passkey ceremonies past their time that were removed.
     pub ended_ceremonies: usize,
+    /// Rows of failed logins in which nothing counts any more that were removed.
+    pub idle_failures: usize,
     /// Whether there is more to do: call again.
     pub more: bool,
 }
@@ -81,11 +84,13 @@ impl Portcullis {
         let ended = engine.sweep_ended(budget);
         let history = engine.sweep_history(budget);
         let seen = engine.write_seen(budget);
+        let failures = engine.sweep_throttle(budget);
         let abandoned = engine.sweep_challenges(budget);
         let ceremonies = engine.sweep_ceremonies(budget);
         (done.leftovers, done.expired_sessions, done.seen_written) = (leftovers?, expired?, seen?);
         (done.ended_grants, done.abandoned_logins, done.history) = (ended?, abandoned?, history?);
         done.ended_ceremonies = ceremonies?;
+        done.idle_failures = failures?;
         let markers = engine.slice::<LeftoverRecord>(LEFTOVER, &[], 1)?;
         done.more = !markers.is_empty()
             || done.expired_sessions >= budget
@@ -160,6 +165,7 @@ impl Engine {
             || self.stage_off::<AttributesRecord>(&mut batch, AttributesRecord::TABLE, &prefix)?
             || self.stage_off::<FormerPasswordRecord>(&mut batch, FormerPasswordRecord::TABLE, &prefix)?
             || self.stage_off::<FactorRecord>(&mut batch, FactorRecord::TABLE, &prefix)?
+            || self.stage_off::<AccountRecord>(&mut batch, AccountRecord::TABLE, &prefix)?
             || self.stage_off::<PasskeyRecord>(&mut batch, PASSKEY, &prefix)?
             || self.stage_off::<DeviceRecord>(&mut batch, DEVICE, &prefix)?
             || self.stage_off::<NetworkRecord>(&mut batch, LOGIN_NETWORK, &prefix)?

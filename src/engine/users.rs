@@ -13,7 +13,6 @@ use crate::error::{Error, Result};
 use crate::id::{ContactId, Key, ScopeId, UserId};
 use crate::permission::PermissionSet;
 use crate::scope;
-use crate::secret::SecretText;
 use crate::store::{self, Batch, MAX_OPERATIONS, Record};
 use crate::text;
 use crate::user::{
@@ -54,11 +53,12 @@ impl Users<'_> {
     /// Creates a user.
     ///
     /// # Errors
-    /// `InvalidInput` names the field that breaks a rule, for a password with the [reason](Error::password_problem);
-    /// `AlreadyExists` where the login name is taken, looks like another
+    /// `InvalidInput` names the field that breaks a rule, for a password with the [reason](Error::password_problem), and
+    /// `password_hash` where its scheme is refused; `AlreadyExists` where the login name is taken, looks like another
     /// user's ([`ConfusableNames`](crate::ConfusableNames)) or is another's verified e-mail address, and where a contact
-    /// that is verified from the start is the verified address or the login name of another user;
-    /// `LimitExceeded` for too many or too long details; `Busy` where no password hash could be computed in time;
+    /// that is verified from the start is the verified address or the login name of another user; `LimitExceeded` for too
+    /// many or too long details, and for a hash that would cost too much to verify; `Mismatch` for a hash without the key
+    /// for it; `Busy` where no password hash could be computed in time;
     /// the storage kinds.
     pub fn create(&self, new: NewUser) -> Result<User> {
         let mut users = self.create_many([new])?;
@@ -90,9 +90,7 @@ impl Users<'_> {
     /// Refuses what can be refused before a password hash is paid for; how many operations the user's commit takes.
     fn try_out(&self, user: &NewUser) -> Result<usize> {
         let engine = self.gate.engine();
-        if let Some(password) = &user.password {
-            engine.check_first_password(user, password.expose())?;
-        }
+        self.check_secret(user)?;
         let mut trial = Batch::new();
         // A number that nobody has, so that every row is another's.
         let nobody = UserId::from_number(u64::MAX);
@@ -103,14 +101,29 @@ impl Users<'_> {
         Ok(trial.operations() + OPERATIONS_BESIDE + warning + usize::from(self.gate.delegated))
     }
 
+    /// Refuses a password that breaks a rule, and a hash that can not be verified.
+    pub(super) fn check_secret(&self, user: &NewUser) -> Result<()> {
+        match (&user.password, &user.password_hash) {
+            (Some(_), Some(_)) => {
+                Err(Error::invalid("password_hash", "is given beside a password; give one of the two"))
+            }
+            (Some(password), None) => self.gate.engine().check_first_password(user, password.expose()),
+            (None, Some(stored)) => self.gate.engine().hasher.check_stored(stored.expose()).map(drop),
+            (None, None) if user.must_change => Err(Error::invalid(
+                "must_change",
+                "is set for a user without a password; there is none to change",
+            )),
+            (None, None) => Ok(()),
+        }
+    }
+
     fn create_group(&self, group: &[NewUser]) -> Result<Vec<User>> {
         let engine = self.gate.engine();
         let homes: BTreeSet<ScopeId> = group.iter().map(|user| user.home).collect();
         self.gate.rehearse(|plan| warrant::may_create_users(plan, &homes))?;
         let mut fresh = Vec::with_capacity(group.len());
         for user in group {
-            let prepare = |password: &SecretText| engine.prepare_first(self.gate.actor, password.expose());
-            let prepared = user.password.as_ref().map(prepare).transpose()?;
+            let prepared = engine.first_secret(self.gate.actor, user)?;
             fresh.push((engine.user_ids.next(&*engine.store)?, prepared));
         }
         let (records, stamp) = engine.write(self.gate.actor(), |plan| {
@@ -409,14 +422,14 @@ impl Users<'_> {
 }
 
 /// Tells in the log whom a new name could be taken for, in the commit that takes it.
-fn warn_of_likeness(plan: &mut Plan<'_>, user: &UserRecord, like: Option<UserId>) -> Result<()> {
+pub(super) fn warn_of_likeness(plan: &mut Plan<'_>, user: &UserRecord, like: Option<UserId>) -> Result<()> {
     let Some(like) = like else { return Ok(()) };
     let entry = Entry::of(Subject::User(user.id)).and(Subject::User(like)).detail(user.login.as_str());
     plan.record(AuditKind::NameConfusable, entry)
 }
 
 /// Expects the scopes to stay, and refuses one that does not exist.
-fn expect_homes(plan: &mut Plan<'_>, homes: &BTreeSet<ScopeId>) -> Result<()> {
+pub(super) fn expect_homes(plan: &mut Plan<'_>, homes: &BTreeSet<ScopeId>) -> Result<()> {
     let mut homes = homes.iter().filter(|home| **home != ScopeId::ROOT).peekable();
     if homes.peek().is_some() {
         scope::expect_tree(plan.store, &mut plan.batch)?;

@@ -24,6 +24,7 @@ use crate::scope::{ScopeRecord, ScopeTreeRecord};
 use crate::separation::{SeparationRecord, SeparationStateRecord};
 use crate::session::SessionRecord;
 use crate::store::{self, Head, Kind, Record, Scan, Table};
+use crate::throttle::{AccountRecord, Counted, KeyRecord, RowRecord, SourceCount};
 use crate::user::{AttributesRecord, ContactRecord, UserRecord};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -54,7 +55,7 @@ impl Verification {
         self.problem_count == 0
     }
 
-    fn problem(&mut self, what: impl fmt::Display) {
+    pub(super) fn problem(&mut self, what: impl fmt::Display) {
         self.problem_count += 1;
         if self.problems.len() < MOST_TOLD {
             self.problems.push(what.to_string());
@@ -104,6 +105,10 @@ impl Portcullis {
         engine.verify_table::<DeviceRecord>(&mut found)?;
         engine.verify_table::<LoginRecord>(&mut found)?;
         engine.verify_table::<NetworkRecord>(&mut found)?;
+        engine.verify_table::<AccountRecord>(&mut found)?;
+        engine.verify_table::<RowRecord<Counted>>(&mut found)?;
+        engine.verify_table::<RowRecord<SourceCount>>(&mut found)?;
+        engine.verify_table::<KeyRecord>(&mut found)?;
         engine.verify_table::<SequenceRecord>(&mut found)?;
         engine.verify_table::<LeftoverRecord>(&mut found)?;
         engine.verify_table::<ProtectionRecord>(&mut found)?;
@@ -113,6 +118,7 @@ impl Portcullis {
             engine.verify_separation(&mut found)?;
             engine.verify_flags(&mut found)?;
             engine.verify_passkeys(&mut found)?;
+            engine.verify_throttle(&mut found)?;
             engine.verify_view(&mut found)?;
         }
         Ok(found)
@@ -466,6 +472,10 @@ pub(crate) fn decode_as_every_record(bytes: &[u8]) -> usize {
         + taken::<DeviceRecord>(bytes)
         + taken::<LoginRecord>(bytes)
         + taken::<NetworkRecord>(bytes)
+        + taken::<AccountRecord>(bytes)
+        + taken::<RowRecord<Counted>>(bytes)
+        + taken::<RowRecord<SourceCount>>(bytes)
+        + taken::<KeyRecord>(bytes)
         + taken::<SequenceRecord>(bytes)
         + taken::<LeftoverRecord>(bytes)
         + taken::<ProtectionRecord>(bytes)

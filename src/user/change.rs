@@ -1,6 +1,7 @@
 //! What a caller asks for: a new user, or a change to one.
 
 use super::{Attributes, NewContact, Status, Value};
+use crate::clock::Timestamp;
 use crate::id::{ScopeId, Stamp};
 use crate::secret::SecretText;
 
@@ -16,6 +17,11 @@ use crate::secret::SecretText;
 pub struct NewUser {
     pub(crate) login: String,
     pub(crate) password: Option<SecretText>,
+    /// What another system stored of the password.
+    pub(crate) password_hash: Option<SecretText>,
+    pub(crate) must_change: bool,
+    /// When the account was made, where that was elsewhere.
+    pub(crate) created: Option<Timestamp>,
     pub(crate) contacts: Vec<NewContact>,
     pub(crate) profile: Attributes,
     pub(crate) preferences: Attributes,
@@ -33,6 +39,9 @@ impl NewUser {
         Self {
             login: login.into(),
             password: None,
+            password_hash: None,
+            must_change: false,
+            created: None,
             contacts: Vec::new(),
             profile: Attributes::new(),
             preferences: Attributes::new(),
@@ -44,6 +53,22 @@ impl NewUser {
     /// Sets the password: 15 code points at least, 1,024 bytes at most, any characters.
     pub fn password(mut self, password: impl Into<String>) -> Self {
         self.password = Some(SecretText::new(password));
+        self
+    }
+
+    /// Sets what another system stored of the password, instead of the password itself, so that the user logs in with the
+    /// one that is known there, however short. The first login that succeeds makes it an Argon2id hash of the present
+    /// cost.
+    ///
+    /// Argon2id of version 19 with 32 bytes is always taken; what else is, the feature `legacy` says.
+    pub fn password_hash(mut self, stored: impl Into<String>) -> Self {
+        self.password_hash = Some(SecretText::new(stored));
+        self
+    }
+
+    /// The user has to choose another password at the next login.
+    pub fn must_change_password(mut self) -> Self {
+        self.must_change = true;
         self
     }
 

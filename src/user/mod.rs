@@ -10,6 +10,8 @@ pub use change::{NewUser, UserChange};
 pub use contact::{Contact, ContactKind, NewContact};
 pub use names::{ConfusableNames, EmailLocalPart};
 pub(crate) use names::{NameRules, find_by_verified_email, is_meant};
+#[cfg(feature = "import")]
+pub(crate) use ops::MAX_NEW_CONTACTS;
 pub(crate) use ops::{
     read_user, stage_change, stage_contact, stage_contact_verified, stage_create, stage_generation,
     stage_remove_contact, stage_status, stage_touch,

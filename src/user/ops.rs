@@ -10,7 +10,7 @@ use crate::id::{ContactId, Stamp, UserId};
 use crate::store::{self, Batch, Store, Stored};
 
 /// Contacts that can be given with a new user; more are added one by one.
-const MAX_NEW_CONTACTS: usize = 16;
+pub(crate) const MAX_NEW_CONTACTS: usize = 16;
 
 /// The user's row, or that there is no such user.
 pub(crate) fn read_user(store: &dyn Store, id: UserId) -> Result<Stored<UserRecord>> {
@@ -39,13 +39,16 @@ pub(crate) fn stage_create(
     }
     let like = name.stage(store, batch, id, &new.login, rules)?;
     let looks_held = name.holds_looks(like, rules);
+    if let Some(created) = new.created.filter(|created| *created > now) {
+        return Err(Error::invalid("created", format!("is {created}, which is yet to come; it is {now}")));
+    }
     let mut record = UserRecord {
         id,
         login: new.login.clone(),
         canonical: name.canonical,
         status: new.status.in_whole_seconds(),
         home: new.home,
-        created: now,
+        created: new.created.unwrap_or(now),
         updated: now,
         generation: 0,
         next_contact: 0,

@@ -103,38 +103,35 @@ fn a_flood_from_one_address_does_not_keep_another_one_out() {
     sound(&gate);
 }
 
-/// With room for one hash, a bulk that creates users and a login take turns.
+/// With room for one hash, threads that create users and one that logs in take turns, however many of the former came
+/// first.
 #[test]
 fn a_bulk_of_new_users_does_not_starve_logins() {
-    let slow = || std::thread::park_timeout(Duration::from_micros(300));
+    let (door, order) = (Door::default(), Arc::new(Mutex::new(Vec::new())));
+    let (inside, hashed) = (door.clone(), Arc::clone(&order));
     let builder = Portcullis::builder().danger_fast_password_hashes().admission(1, 8, LONG);
-    let gate = builder.pause_in_password_hash(slow).in_memory().unwrap();
+    let hash = move || {
+        inside.pass();
+        hashed.lock().push(std::thread::current().name().unwrap_or_default().to_owned());
+    };
+    let gate = builder.admission_share(8).pause_in_password_hash(hash).in_memory().unwrap();
     user(&gate, "ada");
-    let done = AtomicBool::new(false);
+    order.lock().clear();
+    door.close();
     std::thread::scope(|scope| {
-        // Four at once, so that one of them always waits for its turn when the login comes.
-        for thread in 0..4 {
-            let (gate, done) = (&gate, &done);
-            scope.spawn(move || {
-                let new = |number| NewUser::new(format!("user{thread}.{number}")).password(PASSWORD);
-                for number in 0.. {
-                    if done.load(SeqCst) {
-                        break;
-                    }
-                    gate.users().create(new(number)).unwrap();
-                }
-            });
+        let named = |name: &str| std::thread::Builder::new().name(name.to_owned());
+        for number in 0..6 {
+            let (gate, new) = (&gate, NewUser::new(format!("user{number}")).password(PASSWORD));
+            named("bulk").spawn_scoped(scope, move || gate.users().create(new).unwrap()).unwrap();
+            until("the bulk", || gate.admission().running + gate.admission().waiting == number + 1);
         }
-        for _ in 0..20 {
-            until("the bulk", || gate.admission().waiting >= 1);
-            let before = gate.admission().admitted;
-            log_in(&gate, "ada", PASSWORD).unwrap();
-            // The one that runs, one turn of the bulk, and those that come in after the login has ended.
-            let between = gate.admission().admitted - before;
-            assert!(between <= 40, "{between} hashes while one login waited");
-        }
-        done.store(true, SeqCst);
+        named("login").spawn_scoped(scope, || log_in(&gate, "ada", PASSWORD).unwrap()).unwrap();
+        until("the login", || gate.admission().waiting == 6);
+        door.open();
     });
+    let order: Vec<String> = order.lock().clone();
+    assert_eq!(order, ["bulk", "bulk", "login", "bulk", "bulk", "bulk", "bulk"]);
+    sound(&gate);
 }
 
 #[test]

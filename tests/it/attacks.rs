@@ -1,8 +1,9 @@
 //! What a reviewer once broke, so that nobody does again.
 
-use crate::support::{Disk, PASSWORD, log_in, refused, sound, user, world};
+use crate::support::{Disk, PASSWORD, log_in, refused, sound, user, world, world_with};
 use portcullis::{
-    Attributes, ErrorKind, NewUser, PasswordCost, Portcullis, Session, Status, Timestamp, UserChange, Value,
+    Attributes, ErrorKind, NewUser, PasswordCost, Portcullis, Session, Status, ThrottlePolicy, Timestamp,
+    UserChange, Value,
 };
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -158,7 +159,7 @@ fn many_threads_can_define_permissions_and_roles_at_once() {
 
 #[test]
 fn a_login_and_a_check_agree_on_when_a_lock_ends() {
-    let world = world();
+    let world = world_with(|builder| builder.throttle(ThrottlePolicy::new().danger_off()));
     let ada = world.user("ada");
     let end = Timestamp::from_millis(ada.created.as_millis() + 10_001);
     let locked = world.gate.users().set_status(ada.id, Status::locked("guessing").until(end)).unwrap();

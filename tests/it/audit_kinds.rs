@@ -53,6 +53,7 @@ pub(crate) fn scene() -> Scene {
     gate.roles().assign(boss, reader).unwrap();
     gate.roles().inherit(writer, reader).unwrap();
     let session = log_in(&gate, "ada", PASSWORD).unwrap().session().id;
+    log_in(&gate, "ada", OTHER).unwrap_err();
     let privileged = gate.roles().create("root", []).unwrap();
     gate.roles().update(privileged, RoleChange::new().privileged(true)).unwrap();
     gate.roles().assign(boss, privileged).unwrap();
@@ -298,6 +299,11 @@ pub(crate) const OPERATIONS: &[Operation] = {
             },
         ),
         (
+            K::LoginFailuresCleared,
+            |s| (S::User(s.ada), None),
+            |s| assert!(s.gate.users().clear_login_failures(s.ada).unwrap()),
+        ),
+        (
             K::DeviceRevoked,
             |s| (S::User(s.ada), None),
             |s| s.gate.devices().revoke(s.ada, s.device()).unwrap(),
@@ -472,6 +478,9 @@ fn every_change_writes_exactly_one_record_that_says_who_did_what_to_whom() {
         AuditKind::DelegationRefused,
         AuditKind::LoginAfterFailures,
         AuditKind::LoginAfterIdle,
+        AuditKind::LoginThrottled,
+        AuditKind::LoginStopped,
+        AuditKind::CredentialStuffing,
         AuditKind::LoginStep,
         AuditKind::LoginAbandoned,
         AuditKind::RecoveryCodeUsed,

@@ -5,8 +5,8 @@ use crate::factors::keys;
 use crate::support::{World, is_live, later, sound, world_with};
 use portcullis::testing::totp_code;
 use portcullis::{
-    Answer, Client, Credentials, Denial, ErrorKind, FactorId, LoginStep, SessionLimits, Status, Timestamp,
-    UserId,
+    Answer, Client, Credentials, Denial, ErrorKind, FactorId, LoginStep, SessionLimits, Status,
+    ThrottlePolicy, Timestamp, UserId,
 };
 use proptest::prelude::*;
 use std::time::Duration;
@@ -108,7 +108,9 @@ struct Model {
 impl Model {
     fn new() -> Self {
         let limits = SessionLimits::new(None, Duration::from_secs(30 * 86_400)).unwrap();
-        let world = world_with(|builder| builder.keys(keys()).session_limits(limits));
+        let world = world_with(|builder| {
+            builder.keys(keys()).session_limits(limits).throttle(ThrottlePolicy::new().danger_off())
+        });
         let user = world.user("ada").id;
         Self {
             world,

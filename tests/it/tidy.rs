@@ -33,12 +33,14 @@ const FLOORS: &[(&str, u8)] = &[
     ("scope", 4),
     ("separation", 4),
     ("flag", 4),
+    ("throttle", 4),
     ("engine", 5),
     ("lib", 6),
     ("macros", 6),
     ("testing", 6),
     ("casbin", 6),
     ("surface", 6),
+    ("import", 6),
 ];
 /// Small tools that use each other (an id can be a permission) and the front door.
 const FREE: [u8; 2] = [1, 6];

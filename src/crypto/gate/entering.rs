@@ -45,12 +45,12 @@ impl Future for Entering {
                 }
             };
         };
+        let waker = Wake::Task(context.waker().clone());
         let mut state = gate.state.lock();
         let answer = state.queue.take(number);
-        if answer.is_none() {
-            state.queue.wake_by(number, Wake::Task(context.waker().clone()));
-        }
+        let unused = if answer.is_none() { state.queue.wake_by(number, waker) } else { Some(waker) };
         drop(state);
+        drop(unused);
         match answer {
             None => Poll::Pending,
             Some(answer) => {
@@ -67,9 +67,11 @@ impl Future for Entering {
 impl Drop for Entering {
     fn drop(&mut self) {
         let Some(ticket) = self.ticket else { return };
-        let lent = self.gate.state.lock().queue.abandon(ticket);
+        let (lent, unused) = self.gate.state.lock().queue.abandon(ticket);
+        drop(unused);
         match lent {
             Some(memory) => drop(self.gate.permit(self.blocks, memory)),
+            // It may have been the one that all others wait behind, for more memory than there is now.
             None => self.gate.settle(),
         }
     }

@@ -288,29 +288,27 @@ impl<W, L> Queue<W, L> {
         Some(answer)
     }
 
-    /// Another way to wake a waiter.
+    /// Another way to wake a waiter; returns the one before, which is not to be dropped while the gate is locked: it may
+    /// hold the last of a task that waits here, too.
     #[cfg(feature = "tokio")]
-    pub(super) fn wake_by(&mut self, ticket: usize, wake: W) {
-        if let Some(Some(waiter)) = self.waiters.get_mut(ticket) {
-            waiter.wake = Some(wake);
-        }
+    pub(super) fn wake_by(&mut self, ticket: usize, wake: W) -> Option<W> {
+        self.waiters.get_mut(ticket)?.as_mut()?.wake.replace(wake)
     }
 
-    /// A waiter goes away, whatever the answer would have been. Gives back what it was lent meanwhile, if it was.
+    /// A waiter goes away, whatever the answer would have been. Gives back what it was lent meanwhile, if it was, or what
+    /// would have woken it.
     #[cfg(any(test, feature = "tokio"))]
-    pub(super) fn abandon(&mut self, ticket: usize) -> Option<L> {
-        match self.take(ticket) {
-            Some(Ok(lent)) => Some(lent),
-            Some(Err(_)) => None,
-            None => {
-                let line = self.waiters.get(ticket)?.as_ref()?.line;
-                self.figures.abandoned += u64::from(line.is_some());
-                self.unlink(ticket);
-                *self.waiters.get_mut(ticket)? = None;
-                self.free_waiters.push(ticket);
-                None
-            }
+    pub(super) fn abandon(&mut self, ticket: usize) -> (Option<L>, Option<W>) {
+        if let Some(answer) = self.take(ticket) {
+            return (answer.ok(), None);
         }
+        self.unlink(ticket);
+        let waiter = self.waiters.get_mut(ticket).and_then(Option::take);
+        if let Some(waiter) = &waiter {
+            self.figures.abandoned += u64::from(waiter.line.is_some());
+            self.free_waiters.push(ticket);
+        }
+        (None, waiter.and_then(|waiter| waiter.wake))
     }
 
     /// INVARIANT: with nobody running everything fits that is not larger than the whole budget, which the gate checks.

@@ -95,6 +95,10 @@ fn malformed_strings_are_damage() {
         strings.push(format!("$argon2id$v=19${params}${SALT}${HASH}"));
     }
     for phc in strings {
+        // The feature takes what is of another scheme to the verifiers of other systems, which have vectors of their own.
+        if cfg!(feature = "legacy") && is_foreign(&phc) {
+            continue;
+        }
         match hasher.verify("password", Some(&phc), ANYBODY) {
             Err(error) => assert_eq!(error.kind(), ErrorKind::Damaged, "{phc}"),
             Ok(verified) => panic!("{verified}: {phc}"),

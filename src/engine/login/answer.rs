@@ -9,6 +9,7 @@ use crate::clock::Timestamp;
 use crate::crypto::{Digest, MAX_PASSWORD_BYTES, Presented, Purpose, Source, sent_code};
 use crate::engine::events::{Event, EventKind};
 use crate::engine::factors::TotpEnrolment;
+use crate::engine::throttle::{Admission, Attempt, Fault};
 use crate::engine::write::Entry;
 use crate::engine::{Engine, Portcullis};
 use crate::error::{Denial, Error, Result};
@@ -76,6 +77,10 @@ impl Answer {
             | Kind::SentCode(secret)
             | Kind::NewPassword(secret) => secret,
         }
+    }
+
+    fn what(&self) -> String {
+        format!("wrong answer: {}", self.name())
     }
 
     fn name(&self) -> &'static str {
@@ -153,8 +158,15 @@ impl Portcullis {
             return Ok(LoginStep::Denied(Denial::Challenge));
         };
         if challenge.record.step != answer.step() {
-            return engine.refuse_answer(&challenge, answer.name(), client);
+            return engine.refuse_answer(&challenge, &answer.what(), client, None);
         }
+        let guessed = engine.guessed(answer, &challenge.record)?;
+        let attempt = guessed.map(|method| Attempt::step(challenge.record.user, method, client));
+        let admission = match attempt.map(|attempt| engine.admit(&attempt)).transpose()? {
+            Some(Err(denial)) => return Ok(LoginStep::Denied(denial)),
+            Some(Ok(admission)) => Some(admission),
+            None => None,
+        };
         let source = Source::of(client.ip);
         let new;
         let entered = match &answer.0 {
@@ -162,12 +174,12 @@ impl Portcullis {
             Kind::RecoveryCode(_) => Entered::RecoveryCode(text),
             Kind::SentCode(_) => match engine.sent_code_is(&challenge.record, text, source)? {
                 Some(factor) => Entered::SentCode(factor),
-                None => return engine.refuse_answer(&challenge, answer.name(), client),
+                None => return engine.refuse_answer(&challenge, &answer.what(), client, admission.as_ref()),
             },
             Kind::NewPassword(_) => {
                 let user = challenge.record.user;
                 let Some(account) = store::read::<UserRecord>(&*engine.store, &user)? else {
-                    return engine.refuse_answer(&challenge, answer.name(), client);
+                    return engine.refuse_answer(&challenge, &answer.what(), client, None);
                 };
                 engine.check_new_password(&account.record, text)?;
                 new = engine.prepare_for(Actor::User(user), user, text, source)?;
@@ -181,6 +193,7 @@ impl Portcullis {
             verified: None,
             roles: challenge.record.roles.clone(),
             answered: Some((challenge, entered)),
+            admission,
         };
         engine.proceed(&proved, client, true)
     }
@@ -283,6 +296,24 @@ impl Engine {
         }))
     }
 
+    /// What an answer could be a guess at.
+    fn guessed(&self, answer: &Answer, challenge: &ChallengeRecord) -> Result<Option<Method>> {
+        Ok(match &answer.0 {
+            Kind::Totp(_) => Some(Method::Totp),
+            Kind::RecoveryCode(_) => Some(Method::RecoveryCode),
+            Kind::NewPassword(_) => None,
+            Kind::SentCode(_) => {
+                let factor = challenge.code.as_ref().map(|sent| (challenge.user, sent.factor));
+                let found = match factor {
+                    Some(key) => store::read::<FactorRecord>(&*self.store, &key)?,
+                    None => None,
+                };
+                // Where none was sent, there is nothing to guess.
+                found.map(|found| found.record.method())
+            }
+        })
+    }
+
     /// The factor to which this code was sent in this login.
     fn sent_code_is(
         &self,
@@ -316,12 +347,14 @@ impl Engine {
     pub(super) fn refuse_answer(
         &self,
         challenge: &Stored<ChallengeRecord>,
-        what: &str,
+        why: &str,
         client: &Client,
+        admission: Option<&Admission<'_>>,
     ) -> Result<LoginStep> {
         let (user, proved) = (challenge.record.user, challenge.record.methods);
+        let refused = admission.map(Admission::refused_before).unwrap_or_default();
         self.write(Actor::Anonymous, |plan| {
-            let mut detail = format!("wrong answer: {what}");
+            let mut detail = format!("{why}{refused}");
             if let Some(live) = store::read::<ChallengeRecord>(plan.store, &challenge.record.id)? {
                 let failures = live.record.failures.saturating_add(1);
                 if failures >= MAX_FAILURES {
@@ -333,7 +366,8 @@ impl Engine {
                 }
             }
             let outcome = (LoginOutcome::WrongFactor, proved);
-            self.stage_refusal(plan, Some(user), &detail, outcome, client)
+            self.stage_refusal(plan, Some(user), &detail, outcome, client)?;
+            admission.map_or(Ok(()), |admission| admission.failed(plan, Some(user), Fault::Wrong))
         })?;
         Ok(LoginStep::Denied(Denial::Credentials))
     }

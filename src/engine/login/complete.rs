@@ -10,6 +10,7 @@ use crate::crypto::{OneTimeToken, Purpose, RecoveryCode, Source, Token};
 use crate::engine::bookkeeping::Leftover;
 use crate::engine::events::{Event, EventKind};
 use crate::engine::passwords::{Prepared, stage_new_password};
+use crate::engine::throttle::Admission;
 use crate::engine::view::ViewTime;
 use crate::engine::write::{Entry, Plan};
 use crate::engine::{Engine, duty};
@@ -36,6 +37,8 @@ pub(in crate::engine) struct Proved<'p> {
     pub(in crate::engine) roles: Option<Vec<RoleId>>,
     /// The challenge that is answered, and what with. It is spent by the right answer.
     pub(in crate::engine) answered: Option<(Stored<ChallengeRecord>, Entered<'p>)>,
+    /// The right to try what was proved in this step, where it could be guessed.
+    pub(in crate::engine) admission: Option<Admission<'p>>,
 }
 
 /// What a challenge is answered with.
@@ -90,13 +93,13 @@ impl Engine {
     ) -> Result<LoginStep> {
         let id = proved.user;
         if let Some(refusal) = self.refused_in_context(id, client)? {
-            return self.refuse(Some(id), &refusal, proved.methods, client);
+            return self.refuse(Some(id), &refusal, proved.methods, client, proved.admission.as_ref());
         }
         let upgraded = match &proved.verified {
-            Some((password, phc)) => {
+            Some((password, phc)) if self.is_open_to(proved)? => {
                 self.hasher.upgrade(password, phc, Source::of(client.ip))?.map(|new| (phc.as_str(), new))
             }
-            None => None,
+            _ => None,
         };
         let upgraded = upgraded.as_ref().map(|(old, new)| (*old, new.as_str()));
         let planned = self.write(Actor::User(id), |plan| {
@@ -108,11 +111,15 @@ impl Engine {
         });
         match planned {
             Ok((Ok(step), _)) => Ok(step),
-            Ok((Err(Refusal::Answer(what)), _)) => match &proved.answered {
-                Some((challenge, _)) => self.refuse_answer(challenge, what, client),
-                None => self.refuse(Some(id), &Refusal::Changed, proved.methods, client),
+            Ok((Err(refusal @ (Refusal::Answer(_) | Refusal::Stopped)), _)) => match &proved.answered {
+                Some((challenge, _)) => {
+                    self.refuse_answer(challenge, &refusal.detail(), client, proved.admission.as_ref())
+                }
+                None => self.refuse(Some(id), &refusal, proved.methods, client, proved.admission.as_ref()),
             },
-            Ok((Err(refusal), _)) => self.refuse(Some(id), &refusal, proved.methods, client),
+            Ok((Err(refusal), _)) => {
+                self.refuse(Some(id), &refusal, proved.methods, client, proved.admission.as_ref())
+            }
             // What was proved was right, so that the reason can be told; the log has it, too.
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::SeparationOfDuty) => {
                 let outcome = (LoginOutcome::NotAllowed, proved.methods);
@@ -120,6 +127,20 @@ impl Engine {
                 self.report_violation(Actor::User(id), Subject::User(id), Err(error))
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// Whether the account would let the user in now, so that a second hash may be computed: one for whoever is refused
+    /// would tell a right password from a wrong one. The commit decides.
+    fn is_open_to(&self, proved: &Proved<'_>) -> Result<bool> {
+        let (store, now) = (&*self.store, self.now());
+        let account = store::read::<UserRecord>(store, &proved.user)?;
+        let credential = store::read::<CredentialRecord>(store, &proved.user)?;
+        let open = account.is_some_and(|account| account.record.status.is_active_at(now))
+            && credential.is_some_and(|found| !credential::has_ended(&found.record, now));
+        match &proved.admission {
+            Some(admission) if open => Ok(!admission.is_stopped(proved.user)?),
+            _ => Ok(open),
         }
     }
 
@@ -172,6 +193,11 @@ impl Engine {
         };
         if let Some((challenge, entered)) = &proved.answered
             && let Err(refusal) = self.plan_answer(plan, challenge, *entered, &mut progress)?
+        {
+            return Ok(Err(refusal));
+        }
+        if let Some(admission) = &proved.admission
+            && let Err(refusal) = admission.succeeded(plan, proved.user)?
         {
             return Ok(Err(refusal));
         }
@@ -238,6 +264,7 @@ impl Engine {
         stage_new_password(plan, &self.passwords.policy, user, prepared)?;
         progress.generation = user::stage_generation(plan.store, &mut plan.batch, user)?.generation;
         progress.changed_password = true;
+        self.forget_failures(plan, user, Some(Method::Password))?;
         plan.leave(Leftover::Sessions(user))?;
         plan.notify(Event::of(user, EventKind::PasswordChanged));
         plan.record(AuditKind::PasswordChange, Entry::of(Subject::User(user)).detail("at a login"))

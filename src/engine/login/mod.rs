@@ -11,6 +11,7 @@ pub(super) use complete::Proved;
 pub(super) use refusal::{Refusal, status_detail};
 
 use super::Portcullis;
+use super::throttle::Attempt;
 use crate::assurance::{Method, Methods};
 use crate::clock::Timestamp;
 use crate::credential::{CredentialRecord, MustChange};
@@ -229,6 +230,10 @@ impl Portcullis {
             ));
         }
         client.check()?;
+        let admission = match engine.admit(&Attempt::login(&credentials.login, client))? {
+            Ok(admission) => admission,
+            Err(denial) => return Ok(LoginStep::Denied(denial)),
+        };
         let user = engine.user_to_log_in(&credentials.login)?;
         let credential = match &user {
             Some(user) => store::read::<CredentialRecord>(&*engine.store, &user.record.id)?,
@@ -238,14 +243,14 @@ impl Portcullis {
         let verified = engine.hasher.verify(password, phc, Source::of(client.ip))?;
 
         let Some(user) = user else {
-            return engine.refuse(None, &Refusal::UnknownName, Methods::NONE, client);
+            return engine.refuse(None, &Refusal::UnknownName, Methods::NONE, client, Some(&admission));
         };
         let id = user.record.id;
         let Some(credential) = credential else {
-            return engine.refuse(Some(id), &Refusal::NoPassword, Methods::NONE, client);
+            return engine.refuse(Some(id), &Refusal::NoPassword, Methods::NONE, client, Some(&admission));
         };
         if !verified {
-            return engine.refuse(Some(id), &Refusal::WrongPassword, Methods::NONE, client);
+            return engine.refuse(Some(id), &Refusal::WrongPassword, Methods::NONE, client, Some(&admission));
         }
         let proved = Proved {
             user: id,
@@ -254,6 +259,7 @@ impl Portcullis {
             verified: Some((password, credential.record.phc)),
             roles: roles.map(<[RoleId]>::to_vec),
             answered: None,
+            admission: Some(admission),
         };
         engine.proceed(&proved, client, goes_on)
     }

@@ -4,6 +4,7 @@ use super::LoginStep;
 use crate::assurance::Methods;
 use crate::audit::{Actor, AuditKind, Outcome, Subject};
 use crate::engine::Engine;
+use crate::engine::throttle::{Admission, Fault};
 use crate::engine::write::{Entry, Plan};
 use crate::error::{Denial, Result};
 use crate::history::LoginOutcome;
@@ -19,6 +20,8 @@ pub(in crate::engine) enum Refusal {
     NotActive(String),
     PasswordEnded,
     Changed,
+    /// After too many failures in a row.
+    Stopped,
     /// A wrong answer to a challenge, of that sort.
     Answer(&'static str),
     /// The rule of that number.
@@ -26,7 +29,15 @@ pub(in crate::engine) enum Refusal {
 }
 
 impl Refusal {
-    fn detail(&self) -> String {
+    /// What it counts as; see [`Fault`].
+    fn fault(&self) -> Fault {
+        match self {
+            Self::WrongPassword | Self::Answer(_) | Self::Stopped => Fault::Wrong,
+            _ => Fault::Barred,
+        }
+    }
+
+    pub(super) fn detail(&self) -> String {
         match self {
             // The name is left out: people type their password into the wrong field.
             Self::UnknownName => "unknown login name".to_owned(),
@@ -35,6 +46,7 @@ impl Refusal {
             Self::NotActive(status) => status.clone(),
             Self::PasswordEnded => "the password was issued for a time that is over".to_owned(),
             Self::Changed => "the account changed while it was verified".to_owned(),
+            Self::Stopped => "too many failures in a row".to_owned(),
             Self::Answer(what) => format!("wrong answer: {what}"),
             Self::Context(number) => format!("refused by context rule {number}"),
         }
@@ -45,7 +57,7 @@ impl Refusal {
         match self {
             Self::UnknownName | Self::NoPassword | Self::WrongPassword => LoginOutcome::WrongPassword,
             Self::Answer(_) => LoginOutcome::WrongFactor,
-            Self::NotActive(_) | Self::Changed | Self::PasswordEnded | Self::Context(_) => {
+            Self::NotActive(_) | Self::Changed | Self::PasswordEnded | Self::Stopped | Self::Context(_) => {
                 LoginOutcome::NotAllowed
             }
         }
@@ -67,8 +79,16 @@ impl Engine {
         refusal: &Refusal,
         proved: Methods,
         client: &Client,
+        admission: Option<&Admission<'_>>,
     ) -> Result<LoginStep> {
-        self.record_refusal(user, &refusal.detail(), (refusal.outcome(), proved), client)?;
+        let mut detail = refusal.detail();
+        if let Some(admission) = admission {
+            detail.push_str(&admission.refused_before());
+        }
+        self.write(Actor::Anonymous, |plan| {
+            self.stage_refusal(plan, user, &detail, (refusal.outcome(), proved), client)?;
+            admission.map_or(Ok(()), |admission| admission.failed(plan, user, refusal.fault()))
+        })?;
         Ok(LoginStep::Denied(Denial::Credentials))
     }
 

@@ -244,7 +244,8 @@ impl World {
             }
             Step::Abandon(which) => {
                 if let Some(id) = Self::nth(&waiting, which) {
-                    let lent = self.queue.abandon(self.tickets.remove(&id).unwrap());
+                    let (lent, woken_by) = self.queue.abandon(self.tickets.remove(&id).unwrap());
+                    assert!(woken_by.is_none_or(|woken| woken == id));
                     let answered = self.model.answers.remove(&id);
                     assert_eq!(lent, answered.and_then(Result::ok));
                     self.model.remove(id);

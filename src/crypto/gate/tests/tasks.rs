@@ -1,6 +1,6 @@
 //! Tasks that wait at a gate without a thread, polled by hand.
 
-use super::super::{Entering, Gate, Source};
+use super::super::{Entering, Gate, Limits, Source};
 use super::{LONG, at_rest, from, gate};
 use crate::error::{ErrorKind, Result};
 use std::panic::AssertUnwindSafe;
@@ -122,4 +122,102 @@ fn permits_are_exchanged_for_larger_ones_without_a_deadlock() {
         }
     });
     at_rest(&gate, 12 * 50);
+}
+
+/// The one whom all others wait behind, for more memory than there is, goes away: the next one need not wait for a hash
+/// to finish.
+#[test]
+fn who_goes_away_lets_those_behind_run() {
+    let woken = Arc::<Woken>::default();
+    let gate = gate(2, 4, LONG);
+    let held = gate.enter(from(1), 60).unwrap();
+    let mut large = Box::pin(gate.entering(from(2), 32));
+    let mut small = pin!(gate.entering(from(3), 4));
+    assert!(poll(large.as_mut(), &woken).is_pending());
+    assert!(poll(small.as_mut(), &woken).is_pending());
+    drop(large);
+    let Poll::Ready(Ok(permit)) = poll(small.as_mut(), &woken) else { panic!("there is room for it") };
+    drop((permit, held));
+    at_rest(&gate, 3);
+}
+
+#[test]
+fn who_is_displaced_lets_those_behind_run() {
+    let woken = Arc::<Woken>::default();
+    let gate = gate(2, 2, LONG);
+    let held = gate.enter(from(1), 60).unwrap();
+    let (mut large, mut medium) = (pin!(gate.entering(from(2), 32)), pin!(gate.entering(from(2), 3)));
+    assert!(poll(large.as_mut(), &woken).is_pending());
+    assert!(poll(medium.as_mut(), &woken).is_pending());
+    let mut small = pin!(gate.entering(from(3), 1));
+    assert!(poll(small.as_mut(), &woken).is_pending());
+    assert!(
+        matches!(poll(large.as_mut(), &woken), Poll::Ready(Err(error)) if error.kind() == ErrorKind::Busy)
+    );
+    let Poll::Ready(Ok(permit)) = poll(medium.as_mut(), &woken) else { panic!("there is room for it") };
+    assert!(poll(small.as_mut(), &woken).is_pending(), "two run");
+    drop((permit, held));
+    assert!(matches!(poll(small.as_mut(), &woken), Poll::Ready(Ok(_))));
+    at_rest(&gate, 4);
+}
+
+/// Wakes the thread that polls.
+struct Unpark(std::thread::Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Tasks that are awaited to the end, and tasks that are dropped after a moment, among threads that wait.
+#[test]
+fn tasks_that_are_dropped_at_any_moment_leak_nothing() {
+    const ROUNDS: usize = 300;
+    for patience in [Duration::from_micros(80), LONG] {
+        let gate = Gate::new(Limits { hashes: 2, queue: 6, share: 4, blocks: 20, patience });
+        std::thread::scope(|scope| {
+            for thread in 0..9_u8 {
+                let gate = &gate;
+                scope.spawn(move || {
+                    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+                    for round in 0..ROUNDS {
+                        let blocks = 1 + (usize::from(thread) * 5 + round) % 20;
+                        if thread % 3 == 0 {
+                            let _ = gate.admit(from(thread % 2), blocks, |_| std::thread::yield_now());
+                            continue;
+                        }
+                        let mut task = pin!(gate.entering(from(thread % 4), blocks));
+                        let mut polls = 0;
+                        while task.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
+                            polls += 1;
+                            // Every second task is dropped while it waits; the others are woken, whatever the answer.
+                            if thread % 3 == 1 && polls > round % 3 {
+                                break;
+                            }
+                            std::thread::park_timeout(Duration::from_secs(30));
+                        }
+                    }
+                });
+            }
+        });
+        at_rest(&gate, 9 * ROUNDS as u64);
+    }
+}
+
+/// One waits for the memory that the other one has, which then asks for more itself: nobody runs at that moment, so that
+/// nobody's end would wake the first.
+#[test]
+fn who_asks_for_more_makes_room_for_who_did_before() {
+    let gate = gate(2, 0, LONG);
+    let (one, two) = (gate.enter(from(1), 16).unwrap(), gate.enter(from(2), 16).unwrap());
+    let more = |blocks| gate.admit(Source::Unknown, blocks, |permit| permit.memory().len()).unwrap();
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| one.during(|| more(60)));
+        super::until_waiting(&gate, 1);
+        let second = scope.spawn(|| two.during(|| more(50)));
+        assert_eq!((first.join().unwrap(), second.join().unwrap()), (60, 50));
+    });
+    at_rest(&gate, 2);
+    assert!(gate.figures().longest_wait < LONG);
 }

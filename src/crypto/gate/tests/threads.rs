@@ -59,6 +59,22 @@ fn memory_is_counted_beside_permits() {
 }
 
 #[test]
+fn who_gives_up_lets_those_behind_run() {
+    let gate = gate(2, 4, Duration::from_millis(1500));
+    let held = gate.enter(from(1), 60).unwrap();
+    std::thread::scope(|scope| {
+        let large = scope.spawn(|| gate.enter(from(2), 32).map(drop));
+        until_waiting(&gate, 1);
+        std::thread::park_timeout(Duration::from_millis(500));
+        let small = scope.spawn(|| gate.enter(from(3), 1).map(drop));
+        assert_eq!(large.join().unwrap().unwrap_err().kind(), ErrorKind::Busy);
+        assert!(small.join().unwrap().is_ok(), "nothing was in its way any more");
+    });
+    drop(held);
+    at_rest(&gate, 3);
+}
+
+#[test]
 fn the_displaced_hears_at_once() {
     let gate =
         Gate::new(Limits { hashes: 1, queue: 2, share: 2, blocks: 64, patience: Duration::from_secs(600) });
