@@ -6,7 +6,7 @@ pub(super) use bus::{Bus, Hooks};
 pub use bus::{Notification, Subscription};
 
 use super::write::Plan;
-use crate::assurance::Methods;
+use crate::assurance::{Method, Methods};
 use crate::clock::Timestamp;
 use crate::id::{ContactId, DeviceId, FactorId, SessionId, UserId};
 use crate::network::Network;
@@ -49,6 +49,12 @@ pub enum EventKind {
     FirstAfterLongIdle(Timestamp),
     /// What was proved first was right, and the second factor was wrong or never given.
     PartialLogin(Methods),
+    /// So many attempts have failed that those which follow are refused until then, without being checked. Told once a delay.
+    LoginThrottled(Timestamp),
+    /// So many attempts have failed in a row that this method is stopped until it is set anew.
+    LoginStopped(Method),
+    /// One network has failed at many names, as somebody does who tries stolen passwords; it concerns no one user.
+    CredentialStuffing(Network),
     /// The password was set or changed.
     PasswordChanged,
     /// The password was marked as one that somebody else may know: it must be changed at the next login.
@@ -81,6 +87,9 @@ impl EventKind {
             Self::SuccessAfterFailures(_) => "success_after_failures",
             Self::FirstAfterLongIdle(_) => "first_after_long_idle",
             Self::PartialLogin(_) => "partial_login",
+            Self::LoginThrottled(_) => "login_throttled",
+            Self::LoginStopped(_) => "login_stopped",
+            Self::CredentialStuffing(_) => "credential_stuffing",
             Self::PasswordChanged => "password_changed",
             Self::PasswordCompromised => "password_compromised",
             Self::LoginNameChanged => "login_name_changed",

@@ -5,6 +5,7 @@ use crate::assurance::{Method, Methods};
 use crate::audit::{Actor, AuditKind, Outcome, Subject};
 use crate::clock::Timestamp;
 use crate::engine::Engine;
+use crate::engine::events::{Event, EventKind};
 use crate::engine::login::Refusal;
 use crate::engine::write::{Entry, Plan};
 use crate::error::Result;
@@ -109,6 +110,9 @@ impl Admission<'_> {
         if found_out {
             let detail = format!("many names within an hour{}", from_text(counts.network));
             let entry = Entry::default().detail(detail);
+            if let Some(network) = counts.network {
+                plan.notify(Event::any(EventKind::CredentialStuffing(network)));
+            }
             plan.record_outcome(AuditKind::CredentialStuffing, Outcome::Denied, Actor::Anonymous, entry)?;
         }
         Ok(())
@@ -127,6 +131,7 @@ impl Admission<'_> {
         }
         let stops = |failures| self.engine.throttle.policy.stops(failures);
         if stops(failures) && !stops(before) {
+            plan.notify(Event::of(user, EventKind::LoginStopped(method)));
             let detail = format!("{method}: {failures} failures in a row{}", on(party));
             plan.record_outcome(
                 AuditKind::LoginStopped,
