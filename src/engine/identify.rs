@@ -27,7 +27,7 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::super::between::{Scene, Step};
-    use super::super::{PageRequest, Portcullis};
+    use crate::engine::{PageRequest, Portcullis};
     use crate::audit::AuditKind;
     use crate::error::ErrorKind;
     use crate::id::ContactId;

@@ -1,6 +1,6 @@
 //! The gate in front of password hashes: whose turn it is, how much memory there is, and what is told.
 
-use crate::support::{Disk, PASSWORD, log_in, refused, sound, user};
+use crate::support::{Disk, PASSWORD, log_in, patient, refused, sound, user};
 use parking_lot::{Condvar, Mutex};
 use portcullis::{Client, Credentials, ErrorKind, Login, NewUser, PasswordCost, Portcullis, Result};
 use std::net::IpAddr;
@@ -63,7 +63,7 @@ fn log_in_from(gate: &Portcullis, address: &str) -> Result<Login> {
 fn a_flood_from_one_address_does_not_keep_another_one_out() {
     let door = Door::default();
     let inside = door.clone();
-    let builder = Portcullis::builder().danger_fast_password_hashes().admission(1, 4, LONG);
+    let builder = patient(Portcullis::builder()).danger_fast_password_hashes().admission(1, 4, LONG);
     let gate = builder.admission_share(4).pause_in_password_hash(move || inside.pass()).in_memory().unwrap();
     user(&gate, "ada");
     door.close();
@@ -109,7 +109,7 @@ fn a_flood_from_one_address_does_not_keep_another_one_out() {
 fn a_bulk_of_new_users_does_not_starve_logins() {
     let (door, order) = (Door::default(), Arc::new(Mutex::new(Vec::new())));
     let (inside, hashed) = (door.clone(), Arc::clone(&order));
-    let builder = Portcullis::builder().danger_fast_password_hashes().admission(1, 8, LONG);
+    let builder = patient(Portcullis::builder()).danger_fast_password_hashes().admission(1, 8, LONG);
     let hash = move || {
         inside.pass();
         hashed.lock().push(std::thread::current().name().unwrap_or_default().to_owned());
@@ -138,7 +138,7 @@ fn a_bulk_of_new_users_does_not_starve_logins() {
 fn a_panic_inside_a_hash_gives_the_permit_back() {
     let armed = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&armed);
-    let builder = Portcullis::builder().danger_fast_password_hashes().admission(1, 0, LONG);
+    let builder = patient(Portcullis::builder()).danger_fast_password_hashes().admission(1, 0, LONG);
     let gate = builder
         .pause_in_password_hash(move || assert!(!seen.swap(false, SeqCst), "a panic on purpose"))
         .in_memory()
@@ -199,7 +199,7 @@ fn a_stored_hash_above_the_budget_is_refused_by_name() {
 
 #[test]
 fn settings_that_could_admit_nobody_are_refused() {
-    let builder = || Portcullis::builder().danger_fast_password_hashes();
+    let builder = || patient(Portcullis::builder()).danger_fast_password_hashes();
     let memory = builder().admission_memory(8 * 1024 - 1).in_memory();
     refused(memory, ErrorKind::InvalidInput, Some("admission_memory"));
     let share = builder().admission(1, 10, LONG).admission_share(0).in_memory();

@@ -68,18 +68,22 @@ fn no_change_is_open_to_a_delegated_handle_without_a_delegation() {
 #[test]
 fn what_is_written_in_nobodys_name_is_known() {
     let known = [
-        ("ids.rs", 1),            // blocks of numbers
-        ("login/answer.rs", 3),   // a code to be sent, a factor enrolled at a login, a wrong answer counted
-        ("login/change.rs", 1),   // a change of password, in the name of who knows the present one
+        ("ids.rs", 1),                // blocks of numbers
+        ("login/answer.rs", 3), // a code to be sent, a factor enrolled at a login, a wrong answer counted
+        ("login/change.rs", 1), // a change of password, in the name of who knows the present one
         ("login/complete.rs", 1), // a login, in the name of who proves to be that user
-        ("login/expired.rs", 1),  // logins that nobody went on with
-        ("login/refusal.rs", 1),  // a refused login
-        ("passwords.rs", 3),      // a user's own change, its refusal, and a breach check that failed
-        ("populate.rs", 1),       // for benches only
-        ("separation.rs", 1),     // that there are sets of roles at all, for whom the handle lets make one
-        ("session_roles.rs", 1),  // what was refused, in the name of who tried
-        ("sweep.rs", 3),          // what has no effect any more, and last-seen times
-        ("write.rs", 2),          // the write path itself, and the refusals of delegated actors
+        ("login/expired.rs", 1), // logins that nobody went on with
+        ("login/refusal.rs", 2), // a refused login
+        ("passkeys/assertion.rs", 1), // the secret that the first use of passkeys makes
+        ("passkeys/probe.rs", 2), // for tests only
+        ("passwords.rs", 3),    // a user's own change, its refusal, and a breach check that failed
+        ("populate.rs", 1),     // for benches only
+        ("separation.rs", 1),   // that there are sets of roles at all, for whom the handle lets make one
+        ("session_roles.rs", 1), // what was refused, in the name of who tried
+        ("sweep.rs", 3),        // what has no effect any more, and last-seen times
+        ("throttle/mod.rs", 1), // that an attempt was refused for a time
+        ("throttle/populate.rs", 1), // for benches only
+        ("write.rs", 2),        // the write path itself, and the refusals of delegated actors
     ];
     let engine = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/engine");
     let mut found = Vec::new();

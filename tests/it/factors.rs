@@ -335,11 +335,11 @@ fn another_key_opens_no_seed_and_says_so() {
     let enrolment = gate.factors().enrol_totp(ada, "").unwrap();
     let code = totp_code(enrolment.secret(), gate.now()).unwrap();
     gate.factors().confirm_totp(ada, enrolment.factor(), &code).unwrap();
+    let asked = challenge(&gate, "ada");
     drop(gate);
     disk.clock.advance(Duration::from_secs(30));
     let other = Keyring::new(KeyId::new(2), &[8; 32]).unwrap();
     let gate = disk.open_with(|builder| builder.keys(other.clone())).unwrap();
-    let asked = challenge(&gate, "ada");
     let code = totp_code(enrolment.secret(), gate.now()).unwrap();
     let error = gate.answer(&asked, &Answer::totp(&code), &Client::new()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Mismatch, "{error}");

@@ -1,7 +1,7 @@
 //! Random logins from devices and networks, against a naive model of what is remembered and told.
 
 use crate::events::kinds;
-use crate::support::{OTHER, PASSWORD, World, all, sound, world_with};
+use crate::support::{OTHER, PASSWORD, World, all, patient, sound, world_with};
 use portcullis::{Client, Credentials, EventKind, HistoryPolicy, LoginOutcome, Network, Timestamp, UserId};
 use proptest::prelude::*;
 use std::time::Duration;
@@ -153,7 +153,7 @@ fn client(network: u8) -> Client {
 
 /// Read off a login from there, because a network is made in no other way.
 fn network_of(network: u8) -> Network {
-    let world = world_with(|builder| builder);
+    let world = world_with(patient);
     let id = world.user("ada").id;
     world.gate.login(&Credentials::password("ada", PASSWORD), &client(network)).unwrap();
     world.gate.history().networks(id).unwrap()[0].network
@@ -274,7 +274,7 @@ proptest! {
             .suspicious_failures(FAILURES)
             .long_idle(IDLE)
             .keep(KEEP);
-        let world = world_with(|builder| builder.history(policy));
+        let world = world_with(|builder| patient(builder).history(policy));
         let ids = ["ada", "bob"].map(|login| world.user(login).id);
         let mut model = [Account::default(), Account::default()];
         for op in &ops {

@@ -93,7 +93,8 @@ fn everything_of_a_line_arrives() {
     assert_eq!(roles_of(gate, "ada"), expected);
     assert!(log_in(gate, "ada", PASSWORD).unwrap_err().is_denied(), "locked");
     gate.users().set_status(ada.id, Status::active()).unwrap();
-    log_in(gate, "ada", PASSWORD).unwrap();
+    let error = log_in(gate, "ada", PASSWORD).unwrap_err();
+    assert_eq!(error.denial(), Some(Denial::PasswordChangeRequired));
     sound(gate);
 }
 

@@ -14,6 +14,7 @@ mod ansi;
 mod attacks;
 mod audit;
 mod audit_kinds;
+mod audit_refused;
 mod authenticator;
 mod authorization;
 mod bad_input;

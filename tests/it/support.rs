@@ -4,7 +4,7 @@ use crate::authenticator::{ORIGIN, RP};
 use portcullis::testing::{Faults, ManualClock, SeededEntropy};
 use portcullis::{
     Builder, Client, Credentials, Error, ErrorKind, Login, NewUser, Page, PageRequest, PasskeySettings,
-    Portcullis, Result, StatusKind, Timestamp, User, UserId,
+    Portcullis, Result, StatusKind, ThrottlePolicy, Timestamp, User, UserId,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
@@ -36,6 +36,11 @@ pub(crate) fn world() -> World {
 pub(crate) fn world_with(settings: impl FnOnce(Builder) -> Builder) -> World {
     let (builder, clock, entropy) = parts();
     World { gate: settings(builder).in_memory().unwrap(), clock, entropy }
+}
+
+/// Where failures hold nobody up, so that a test can have many of them.
+pub(crate) fn patient(builder: Builder) -> Builder {
+    builder.throttle(ThrottlePolicy::new().danger_off())
 }
 
 /// A place for databases on disk, with settings that stay over a reopening.
