@@ -227,7 +227,7 @@ fn what_the_throttle_does_is_told_once_a_delay_and_kept_in_the_history() {
     let (gate, ada) = (&world.gate, world.user("ada").id);
     let events = gate.subscribe(64).unwrap();
     let here = Client::new().ip([192, 0, 2, 7].into());
-    throttle::fail_times(&world, "ada", &here, 2);
+    throttle::fail_times(&world, "ada", &here, 3);
     assert_eq!(kinds(&events), []);
     let refused = throttle::attempt(gate, "ada", PASSWORD, &here);
     let until = later(gate.now(), throttle::held_up(refused));
@@ -240,10 +240,10 @@ fn what_the_throttle_does_is_told_once_a_delay_and_kept_in_the_history() {
     assert_eq!((told[0].user, &told[0].client), (Some(ada), &here));
     let past = all(|page| gate.history().of_user(ada, page));
     let found: Vec<_> = past.iter().map(|entry| (entry.outcome, entry.attempts)).collect();
-    assert_eq!(found, [(LoginOutcome::Throttled, 1), (LoginOutcome::WrongPassword, 2)]);
+    assert_eq!(found, [(LoginOutcome::Throttled, 1), (LoginOutcome::WrongPassword, 3)]);
 
     world.after(3600);
-    throttle::fail_times(&world, "ada", &here, 5);
+    throttle::fail_times(&world, "ada", &here, 4);
     let stopped = kinds(&events).into_iter().filter(|kind| matches!(kind, EventKind::LoginStopped(_)));
     assert_eq!(stopped.collect::<Vec<_>>(), [EventKind::LoginStopped(Method::Password)]);
 
@@ -255,5 +255,5 @@ fn what_the_throttle_does_is_told_once_a_delay_and_kept_in_the_history() {
         throttle::attempt(gate, &format!("name{number}"), OTHER, &elsewhere);
     }
     let [EventKind::CredentialStuffing(network)] = kinds(&events)[..] else { panic!("one event") };
-    assert_eq!(network.to_string(), "198.51.100.0/24");
+    assert_eq!(network.to_string(), "198.51.100.1/32");
 }
