@@ -51,6 +51,7 @@ mod on_behalf;
 mod on_tokio;
 mod passkeys;
 mod passkeys_attacks;
+mod passkeys_login;
 mod passkeys_model;
 mod races;
 mod review;

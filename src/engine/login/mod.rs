@@ -94,6 +94,7 @@ impl Login {
 #[derive(Debug)]
 #[must_use]
 #[non_exhaustive]
+#[expect(clippy::large_enum_variant, reason = "there is one a login, and it is moved a few times")]
 pub enum LoginStep {
     /// There is a session.
     Done(Login),

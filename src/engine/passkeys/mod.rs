@@ -11,6 +11,7 @@ pub(crate) use probe::{
     start_assertion as probe_start_assertion, start_login as probe_start_login,
 };
 
+use super::events::{Event, EventKind};
 use super::warrant;
 use super::write::{Entry, Plan};
 use super::{Engine, Portcullis};
@@ -163,6 +164,7 @@ impl Passkeys<'_> {
             plan.batch.insert(&record)?;
             // As whatever changes which factors count for a user.
             user::stage_touch(plan.store, &mut plan.batch, user, plan.now)?;
+            plan.notify(Event::of(user, EventKind::PasskeyChanged(PasskeyId::from_number(record.id))));
             plan.record(AuditKind::PasskeyRegistered, entry_of(&record))?;
             Ok(record)
         })?;
@@ -213,6 +215,7 @@ impl Passkeys<'_> {
             let old = read_passkey(plan, user, id)?;
             plan.batch.remove(&old);
             user::stage_touch(plan.store, &mut plan.batch, user, plan.now)?;
+            plan.notify(Event::of(user, EventKind::PasskeyChanged(id)));
             plan.record(AuditKind::PasskeyRemoved, entry_of(&old.record))
         })?;
         Ok(())
