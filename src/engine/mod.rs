@@ -41,8 +41,10 @@ mod scopes;
 mod separation;
 mod session_roles;
 mod sessions;
+mod statistics;
 mod sweep;
 mod throttle;
+mod tickets;
 mod timeline;
 mod users;
 mod verify;
@@ -80,7 +82,9 @@ pub use roles::Roles;
 pub use scopes::Scopes;
 pub use separation::SeparationOfDuty;
 pub use sessions::Sessions;
+pub use statistics::Statistics;
 pub use sweep::Maintenance;
+pub use tickets::{EmailChange, EmailChangeStep, IssuedTicket, MagicLink, PasswordReset, Tickets};
 pub use users::Users;
 pub use verify::Verification;
 #[cfg(feature = "testing")]
@@ -104,6 +108,7 @@ use crate::secret::Entropy;
 use crate::session::SessionLimits;
 use crate::store::{Change, Scan, Sink, Store, Table};
 use crate::throttle::ThrottlePolicy;
+use crate::ticket::TicketLives;
 use crate::user::NameRules;
 use context::Rules;
 use passwords::PasswordRules;
@@ -132,6 +137,7 @@ const TABLES: &[&[Table]] = &[
     crate::history::TABLES,
     crate::challenge::TABLES,
     crate::throttle::TABLES,
+    crate::ticket::TABLES,
     crate::factor::TABLES,
     crate::audit::TABLES,
     bookkeeping::TABLES,
@@ -301,26 +307,6 @@ impl Portcullis {
         self.engine.hasher.gate().figures()
     }
 
-    /// How much is in the read model, and the memory it takes.
-    #[must_use]
-    pub fn statistics(&self) -> Statistics {
-        let stats = self.engine.view.stats();
-        let (flags, flag_bytes) = self.engine.view.flag_stats();
-        Statistics {
-            users: stats.users,
-            sessions: stats.sessions,
-            roles: stats.roles,
-            role_sets: stats.sets,
-            scopes: stats.scopes,
-            scope_bytes: stats.scope_bytes,
-            user_bytes: stats.user_bytes + stats.set_bytes,
-            session_bytes: stats.session_bytes,
-            role_bytes: stats.policy_bytes,
-            flags,
-            flag_bytes,
-        }
-    }
-
     /// The time by which decisions are made: it follows the clock, and goes on where it stood when the clock is set back.
     #[must_use]
     pub fn now(&self) -> Timestamp {
@@ -330,34 +316,6 @@ impl Portcullis {
     fn engine(&self) -> &Engine {
         &self.engine
     }
-}
-
-/// How much is in the read model, and the memory it takes. The storage engine's cache comes on top.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Statistics {
-    /// Users.
-    pub users: u64,
-    /// Sessions, with those that are past their end and not removed yet.
-    pub sessions: u64,
-    /// Roles.
-    pub roles: u64,
-    /// Distinct sets of roles that users hold; users with the same roles share one.
-    pub role_sets: u64,
-    /// Bytes for users and role sets.
-    pub user_bytes: usize,
-    /// Bytes for sessions.
-    pub session_bytes: usize,
-    /// Bytes for roles and permissions.
-    pub role_bytes: usize,
-    /// Scopes.
-    pub scopes: u64,
-    /// Bytes for scopes and what is held at them.
-    pub scope_bytes: usize,
-    /// Feature flags.
-    pub flags: u64,
-    /// Bytes for flags; what their rules turn on and off is among the users', roles' and scopes' bytes.
-    pub flag_bytes: usize,
 }
 
 /// Everything that handles share.
@@ -372,6 +330,7 @@ pub(crate) struct Engine {
     passwords: PasswordRules,
     user_ids: ids::UserIds,
     limits: SessionLimits,
+    ticket_lives: TicketLives,
     history: HistoryPolicy,
     events: events::Bus,
     rules: Rules,
@@ -398,6 +357,7 @@ struct Parts {
     passwords: PasswordRules,
     names: NameRules,
     limits: SessionLimits,
+    ticket_lives: TicketLives,
     history: HistoryPolicy,
     hooks: events::Hooks,
     rules: Rules,
@@ -422,6 +382,7 @@ impl Engine {
             passwords,
             names,
             limits,
+            ticket_lives,
             history,
             hooks,
             rules,
@@ -447,6 +408,7 @@ impl Engine {
             passwords,
             user_ids,
             limits,
+            ticket_lives,
             history,
             events: events::Bus::new(hooks),
             rules,

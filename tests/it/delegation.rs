@@ -73,6 +73,7 @@ fn what_is_written_in_nobodys_name_is_known() {
         ("login/change.rs", 1), // a change of password, in the name of who knows the present one
         ("login/complete.rs", 1), // a login, in the name of who proves to be that user
         ("login/expired.rs", 1), // logins that nobody went on with
+        ("login/passkey.rs", 1), // what a passkey is asked in a login
         ("login/refusal.rs", 2), // a refused login
         ("passkeys/assertion.rs", 1), // the secret that the first use of passkeys makes
         ("passkeys/probe.rs", 2), // for tests only
@@ -83,6 +84,9 @@ fn what_is_written_in_nobodys_name_is_known() {
         ("sweep.rs", 3),        // what has no effect any more, and last-seen times
         ("throttle/mod.rs", 1), // that an attempt was refused for a time
         ("throttle/populate.rs", 1), // for benches only
+        ("tickets/expired.rs", 1), // tokens past their end
+        ("tickets/issue.rs", 1), // what a stranger asks for
+        ("tickets/redeem.rs", 3), // in the name of who presents a token, and why one is refused
         ("write.rs", 2),        // the write path itself, and the refusals of delegated actors
     ];
     let engine = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/engine");
