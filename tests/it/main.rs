@@ -66,6 +66,8 @@ mod support;
 mod throttle;
 mod tickets;
 mod tickets_flows;
+mod tickets_model;
+mod tickets_races;
 mod tickets_reset;
 mod tickets_throttle;
 mod tidy;
