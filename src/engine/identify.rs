@@ -26,9 +26,9 @@ impl Engine {
 /// What is taken between the reading of a plan and its commit.
 #[cfg(test)]
 mod tests {
-    use super::super::between::{Scene, Step};
-    use super::super::{PageRequest, Portcullis};
     use crate::audit::AuditKind;
+    use crate::engine::between::{Scene, Step};
+    use crate::engine::{PageRequest, Portcullis};
     use crate::error::ErrorKind;
     use crate::id::ContactId;
     use crate::user::{ConfusableNames, NewContact, NewUser, UserChange};
