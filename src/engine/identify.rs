@@ -27,8 +27,8 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::super::between::{Scene, Step};
-    use crate::engine::{PageRequest, Portcullis};
     use crate::audit::AuditKind;
+    use crate::engine::{PageRequest, Portcullis};
     use crate::error::ErrorKind;
     use crate::id::ContactId;
     use crate::user::{ConfusableNames, NewContact, NewUser, UserChange};
