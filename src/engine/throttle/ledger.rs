@@ -110,9 +110,6 @@ impl Admission<'_> {
         if found_out {
             let detail = format!("many names within an hour{}", from_text(counts.network));
             let entry = Entry::default().detail(detail);
-            if let Some(network) = counts.network {
-                plan.notify(Event::any(EventKind::CredentialStuffing(network)));
-            }
             plan.record_outcome(AuditKind::CredentialStuffing, Outcome::Denied, Actor::Anonymous, entry)?;
             if let Some(network) = counts.network {
                 plan.notify(Event::any(EventKind::CredentialStuffing(network)));
@@ -134,7 +131,6 @@ impl Admission<'_> {
         }
         let stops = |failures| self.engine.throttle.policy.stops(failures);
         if stops(failures) && !stops(before) {
-            plan.notify(Event::of(user, EventKind::LoginStopped(method)));
             let detail = format!("{method}: {failures} failures in a row{}", on(party));
             plan.record_outcome(
                 AuditKind::LoginStopped,
