@@ -71,11 +71,6 @@ pub enum EventKind {
     RecoveryCodeUsed,
     /// The account has another status.
     StatusChanged(StatusKind),
-    /// A password or a second factor is stopped, because too many attempts at it have failed in a row.
-    LoginStopped(Method),
-    /// One address failed at many names within an hour, as somebody does who tries stolen passwords. It concerns no one
-    /// user.
-    CredentialStuffing(Network),
 }
 
 impl EventKind {
@@ -100,8 +95,6 @@ impl EventKind {
             Self::PasskeySuspended(_) => "passkey_suspended",
             Self::RecoveryCodeUsed => "recovery_code_used",
             Self::StatusChanged(_) => "status_changed",
-            Self::LoginStopped(_) => "login_stopped",
-            Self::CredentialStuffing(_) => "credential_stuffing",
         }
     }
 }
