@@ -51,6 +51,10 @@ pub enum EventKind {
     PartialLogin(Methods),
     /// So many attempts have failed that those which follow are refused until then, without being checked. Told once a delay.
     LoginThrottled(Timestamp),
+    /// So many attempts have failed in a row that this method is stopped until it is set anew.
+    LoginStopped(Method),
+    /// One network has failed at many names, as somebody does who tries stolen passwords; it concerns no one user.
+    CredentialStuffing(Network),
     /// The password was set or changed.
     PasswordChanged,
     /// The password was marked as one that somebody else may know: it must be changed at the next login.
@@ -84,6 +88,8 @@ impl EventKind {
             Self::FirstAfterLongIdle(_) => "first_after_long_idle",
             Self::PartialLogin(_) => "partial_login",
             Self::LoginThrottled(_) => "login_throttled",
+            Self::LoginStopped(_) => "login_stopped",
+            Self::CredentialStuffing(_) => "credential_stuffing",
             Self::PasswordChanged => "password_changed",
             Self::PasswordCompromised => "password_compromised",
             Self::LoginNameChanged => "login_name_changed",
