@@ -37,9 +37,14 @@ pub(crate) type Claim = ([u8; 16], bool);
 impl Claims {
     /// From what the plan of the newcomer writes and expects. What only warns is no claim.
     fn of(batch: &Batch, rules: NameRules) -> Self {
+        let taken = |table: Table, key: &[u8]| {
+            batch.writes.iter().any(|write| write.table == table && write.key == key)
+        };
         let claim = |table: Table, key: &[u8]| {
-            let address = table == user::USER_BY_VERIFIED_EMAIL;
-            if !address && rules.confusable != ConfusableNames::Refuse && !user::is_address(table, key) {
+            // A name bars the address that it is, and an address the name.
+            let verified = table == user::USER_BY_VERIFIED_EMAIL;
+            let address = verified == taken(table, key);
+            if !verified && rules.confusable != ConfusableNames::Refuse && !user::is_address(table, key) {
                 return None;
             }
             let mut digest = [0; 16];
