@@ -43,7 +43,10 @@ impl Claims {
         let claim = |table: Table, key: &[u8]| {
             // A name bars the address that it is, and an address the name.
             let verified = table == user::USER_BY_VERIFIED_EMAIL;
-            let address = verified == taken(table, key);
+            let address = match verified {
+                true => taken(table, key),
+                false => user::is_address(table, key) && !taken(table, key),
+            };
             if !verified && rules.confusable != ConfusableNames::Refuse && !user::is_address(table, key) {
                 return None;
             }
