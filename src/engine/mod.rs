@@ -65,7 +65,7 @@ pub use factors::{Factors, TotpEnrolment};
 pub use flags::{AppliedRule, FlagExplanation, FlagStep, Flags};
 pub use history::History;
 #[cfg(feature = "import")]
-pub(crate) use import::{Newcomer, Newcomers};
+pub(crate) use import::{Claim, Claims, Newcomer, Newcomers};
 #[cfg(feature = "passkeys")]
 pub use login::PasskeyLogin;
 pub use login::{Answer, Challenge, CodeToSend, Credentials, Login, LoginStep};

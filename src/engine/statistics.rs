@@ -1,28 +1,6 @@
-//! How much there is, and what it takes.
+//! How large a database is in memory.
 
 use super::Portcullis;
-
-impl Portcullis {
-    /// How much is in the read model, and the memory it takes.
-    #[must_use]
-    pub fn statistics(&self) -> Statistics {
-        let stats = self.engine().view.stats();
-        let (flags, flag_bytes) = self.engine().view.flag_stats();
-        Statistics {
-            users: stats.users,
-            sessions: stats.sessions,
-            roles: stats.roles,
-            role_sets: stats.sets,
-            scopes: stats.scopes,
-            scope_bytes: stats.scope_bytes,
-            user_bytes: stats.user_bytes + stats.set_bytes,
-            session_bytes: stats.session_bytes,
-            role_bytes: stats.policy_bytes,
-            flags,
-            flag_bytes,
-        }
-    }
-}
 
 /// How much is in the read model, and the memory it takes. The storage engine's cache comes on top.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,4 +28,26 @@ pub struct Statistics {
     pub flags: u64,
     /// Bytes for flags; what their rules turn on and off is among the users', roles' and scopes' bytes.
     pub flag_bytes: usize,
+}
+
+impl Portcullis {
+    /// How much is in the read model, and the memory it takes.
+    #[must_use]
+    pub fn statistics(&self) -> Statistics {
+        let stats = self.engine().view.stats();
+        let (flags, flag_bytes) = self.engine().view.flag_stats();
+        Statistics {
+            users: stats.users,
+            sessions: stats.sessions,
+            roles: stats.roles,
+            role_sets: stats.sets,
+            scopes: stats.scopes,
+            scope_bytes: stats.scope_bytes,
+            user_bytes: stats.user_bytes + stats.set_bytes,
+            session_bytes: stats.session_bytes,
+            role_bytes: stats.policy_bytes,
+            flags,
+            flag_bytes,
+        }
+    }
 }

@@ -181,7 +181,7 @@ fn five_wrong_answers_end_a_login_and_a_long_one_is_not_looked_at() {
     let error = answer(gate, &challenge, "x".repeat(17 << 10)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
     for _ in 0..5 {
-        denied(gate, refused(answer(gate, &challenge, "{}".to_owned())), "passkey");
+        denied(gate, refused(answer(gate, &challenge, "{}".to_owned())), "assertion");
     }
     let late = answer(gate, &challenge, device.get(&options)).unwrap();
     assert!(matches!(late, LoginStep::Denied(Denial::Challenge)), "{late:?}");

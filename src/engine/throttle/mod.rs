@@ -11,6 +11,8 @@ mod ledger;
 mod operator;
 #[cfg(feature = "testing")]
 mod populate;
+#[cfg(test)]
+mod tests;
 mod under_way;
 
 pub(in crate::engine) use ledger::Fault;
