@@ -102,6 +102,8 @@ pub use user::{
 pub mod _docs {
     #[doc = include_str!("docs/architecture.md")]
     pub mod architecture {}
+    #[doc = include_str!("docs/authentication.md")]
+    pub mod authentication {}
     #[doc = include_str!("docs/authorization.md")]
     pub mod authorization {}
     #[doc = include_str!("docs/decisions.md")]

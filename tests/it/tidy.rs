@@ -1,6 +1,6 @@
 //! The floor plan: which room may name which, how long a file may be, what no file may hold.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// The rooms of the crate and their floors. A room names only rooms of lower floors; `FREE` floors also each other.
@@ -223,4 +223,42 @@ fn the_check_sees_a_planted_fault() {
         tables("a Table::new(3, \"x\"); Table::new(4,\"y\")"),
         [(3, "x".to_owned()), (4, "y".to_owned())]
     );
+}
+
+/// The public functions in a text that return a login or a step of one, as `Type::name`.
+fn ways_in(text: &str) -> Vec<String> {
+    let (mut found, mut of) = (Vec::new(), String::new());
+    for (place, _) in text.match_indices('\n') {
+        let rest = &text[place + 1..];
+        if let Some(rest) = rest.strip_prefix("impl ") {
+            of = rest.chars().take_while(|c| c.is_alphanumeric()).collect();
+        }
+        let function = rest.trim_start_matches(' ');
+        let function = function.strip_prefix("pub fn ").or_else(|| function.strip_prefix("pub async fn "));
+        let Some(head) = function.and_then(|function| function.split('{').next()) else { continue };
+        if ["-> Result<Login>", "-> Result<LoginStep>"].iter().any(|result| head.contains(result)) {
+            found.push(format!("{of}::{}", head.split(['(', '<']).next().unwrap_or_default()));
+        }
+    }
+    found
+}
+
+/// OWASP ASVS 5.0 6.1.3.
+#[test]
+fn every_way_in_is_in_the_document_of_authentication() {
+    let document = std::fs::read_to_string(source().join("docs/authentication.md")).unwrap();
+    let table = document.lines().take_while(|line| *line != "# The steps of a login");
+    let cells = table.filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
+    let names = cells.flat_map(|cell| cell.split(['`', ' '])).filter(|word| word.contains("::"));
+    let told: BTreeSet<String> = names.map(str::to_owned).collect();
+    let mut there: BTreeSet<String> = files(&source()).iter().flat_map(|(_, text)| ways_in(text)).collect();
+    // It turns a step into a result.
+    assert!(there.remove("LoginStep::done"));
+    assert_eq!(told, there);
+}
+
+#[test]
+fn the_check_sees_a_way_in() {
+    let text = "\nimpl Gate<'_> {\n    pub async fn enter<T>(\n        &self,\n    ) -> Result<Login> {\n    fn no() -> Result<Login> {\n";
+    assert_eq!(ways_in(text), ["Gate::enter"]);
 }
