@@ -147,14 +147,14 @@ fn storms(criterion: &mut Criterion) {
     report.line(
         format!("resident, {} threads waiting for the start", seen.threads),
         "",
-        format!("{} ({} theirs)", over(seen.before), over(seen.stacks)),
+        format!("{}, theirs {:.1}", over(seen.before), seen.stacks / MIB),
     );
     report.line("the most that hashes worked in", over(hashes), over(bytes(admission.peak_bytes)));
     let more = (seen.highest - room) / f64::from(u32::try_from(seen.threads).unwrap_or(1));
     report.line(
         "resident at the height of the storm",
         format!("{} + stacks", over(room)),
-        format!("{} ({:.1} KiB a thread)", over(seen.highest), more / 1024.0),
+        format!("{}, {:.0} KiB each", over(seen.highest), more / 1024.0),
     );
     report.line(
         "logins a second in the storm",

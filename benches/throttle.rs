@@ -2,12 +2,7 @@
 //!
 //! `cargo bench --bench throttle`
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a bench may end where something is wrong"
-)]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a bench may end where something is wrong")]
 
 mod support;
 

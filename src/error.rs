@@ -113,7 +113,8 @@ pub enum ErrorKind {
     Mismatch,
     /// A documented limit would be exceeded. Nothing was changed.
     LimitExceeded,
-    /// The admission gate is full: too many password hashes under way. Try again later.
+    /// The admission gate is full: too many password hashes under way. Try again later; [`Error::retry_after`] estimates
+    /// when.
     Busy,
     /// Another handle, in this process or another one, has the database open.
     Locked,

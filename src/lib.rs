@@ -58,8 +58,6 @@ pub use crypto::{
 };
 pub use delegation::{Ability, Delegation, RoleRange};
 pub use device::Device;
-#[cfg(feature = "passkeys")]
-pub use engine::Passkeys;
 pub use engine::{
     Access, Answer, AppliedRule, Audit, AuditHead, Builder, Challenge, CheckContext, CodeToSend, ContextRule,
     Credentials, Cursor, Decision, Delegations, Devices, Event, EventKind, Explanation, Factors, Finding,
@@ -68,6 +66,8 @@ pub use engine::{
     Scopes, SeparationOfDuty, Sessions, Standing, Statistics, Subscription, TotpEnrolment, UnusedRole, Users,
     Verification, WhatIf,
 };
+#[cfg(feature = "passkeys")]
+pub use engine::{PasskeyLogin, Passkeys};
 pub use error::{Denial, Error, ErrorKind, PasswordProblem, Result, RetryAfter};
 pub use factor::{Factor, TotpSettings};
 pub use flag::{FlagChange, FlagInfo, FlagRule, FlagState, FlagTarget, NewFlag};

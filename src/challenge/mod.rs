@@ -51,6 +51,8 @@ pub(crate) struct ChallengeRecord {
     pub(crate) failures: u8,
     pub(crate) sent: u8,
     pub(crate) code: Option<SentCode>,
+    /// What was kept of the passkey that was asked for.
+    pub(crate) assertion: Option<Vec<u8>>,
     /// The factor that the user enrols in this login, having had none.
     pub(crate) enrolling: Option<FactorId>,
 }

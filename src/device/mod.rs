@@ -13,6 +13,8 @@ use std::fmt;
 pub(crate) const DEVICE: Table = Table::new(80, "device");
 pub(crate) const TABLES: &[Table] = &[DEVICE];
 
+/// Devices that make way for one new one, at most: where the setting was lowered, it takes some logins.
+const MAKE_WAY: usize = 8;
 /// More than any setting allows one user, and so few that one commit can remove all.
 const MANY: usize = 80;
 
@@ -111,7 +113,7 @@ pub(crate) fn stage_device(
         (other.seen >= since, other.logins > 1, other.seen, other.id)
     });
     let over = (others.len() + 1).saturating_sub(most);
-    for gone in others.iter().take(over) {
+    for gone in others.iter().take(over.min(MAKE_WAY)) {
         batch.remove(gone);
     }
     batch.insert(new)

@@ -12,6 +12,8 @@ use crate::crypto::{
 use crate::error::{Error, Result};
 use crate::factor::{self, Factor, FactorRecord, MAX_FACTORS, RECOVERY_CODES, Secret};
 use crate::id::{ContactId, FactorId, Key, UserId};
+#[cfg(feature = "passkeys")]
+use crate::passkey::passkeys_of;
 use crate::secret::random;
 use crate::store::{self, Stored};
 use crate::text;
@@ -402,7 +404,12 @@ impl Engine {
 
     /// The methods by which the user can make a second step.
     pub(super) fn second_steps(&self, plan: &Plan<'_>, user: UserId) -> Result<Vec<Method>> {
-        Ok(factor::methods_of(&factor::of_user(plan.store, user)?))
+        #[cfg(feature = "passkeys")]
+        let passkeys = self.relying_party.is_some()
+            && passkeys_of(plan.store, user)?.iter().any(|passkey| passkey.record.suspended.is_none());
+        #[cfg(not(feature = "passkeys"))]
+        let passkeys = false;
+        Ok(factor::methods_of(&factor::of_user(plan.store, user)?, passkeys))
     }
 }
 

@@ -10,8 +10,8 @@ use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{RoleId, ScopeId, UserId};
 use crate::scope;
-use crate::store::{self, MAX_OPERATIONS};
-use crate::user::{self, NewUser};
+use crate::store::{self, Batch, Expect, MAX_OPERATIONS, Table};
+use crate::user::{self, ConfusableNames, NameRules, NewUser};
 use std::collections::BTreeSet;
 
 /// No user gets this number, so that nothing is stored under it that a trial could meet.
@@ -22,6 +22,50 @@ const NOBODY: u64 = u32::MAX as u64;
 pub(crate) struct Newcomer {
     pub(crate) user: NewUser,
     pub(crate) roles: Vec<(RoleId, ScopeId)>,
+}
+
+/// What a newcomer takes for itself, and what nobody else may have taken: names, addresses and looks, by digests.
+#[derive(Debug, Default)]
+pub(crate) struct Claims {
+    pub(crate) takes: Vec<Claim>,
+    pub(crate) bars: Vec<Claim>,
+}
+
+/// A digest, and whether an address of the user is meant and not the login name.
+pub(crate) type Claim = ([u8; 16], bool);
+
+impl Claims {
+    /// From what the plan of the newcomer writes and expects. What only warns is no claim.
+    fn of(batch: &Batch, rules: NameRules) -> Self {
+        let taken = |table: Table, key: &[u8]| {
+            batch.writes.iter().any(|write| write.table == table && write.key == key)
+        };
+        let claim = |table: Table, key: &[u8]| {
+            // A name bars the address that it is, and an address the name.
+            let verified = table == user::USER_BY_VERIFIED_EMAIL;
+            let address = match verified {
+                true => taken(table, key),
+                false => user::is_address(table, key) && !taken(table, key),
+            };
+            if !verified && rules.confusable != ConfusableNames::Refuse && !user::is_address(table, key) {
+                return None;
+            }
+            let mut digest = [0; 16];
+            let mut hasher = blake3::Hasher::new();
+            hasher.update(table.name.as_bytes()).update(&[0]).update(key).finalize_xof().fill(&mut digest);
+            Some((digest, address))
+        };
+        let names = [user::USER_BY_LOGIN, user::USER_BY_ALIAS, user::USER_BY_VERIFIED_EMAIL];
+        let takes = batch.writes.iter().filter(|write| names.contains(&write.table));
+        let bars = batch
+            .expects
+            .iter()
+            .filter(|(table, _, expect)| names.contains(table) && *expect == Expect::Absent);
+        Self {
+            takes: takes.filter_map(|write| claim(write.table, &write.key)).collect(),
+            bars: bars.filter_map(|(table, key, _)| claim(*table, key)).collect(),
+        }
+    }
 }
 
 /// Tries newcomers out and creates them.
@@ -73,13 +117,13 @@ impl<'g> Newcomers<'g> {
 
     /// Plans the creation and commits nothing: what would refuse it, or how many operations it takes. The password is not
     /// checked again.
-    pub(crate) fn try_out(&self, newcomer: &Newcomer) -> Result<usize> {
+    pub(crate) fn try_out(&self, newcomer: &Newcomer) -> Result<(usize, Claims)> {
         let secret = newcomer.user.password.is_some() || newcomer.user.password_hash.is_some();
         let secret = secret.then(|| Prepared::stored(""));
         let engine = self.gate.engine();
-        let operations = engine.try_out(|plan| {
+        let (operations, claims) = engine.try_out(|plan| {
             stage(engine, plan, UserId::from_number(NOBODY), newcomer, secret.as_ref())?;
-            Ok(plan.batch.operations())
+            Ok((plan.batch.operations(), Claims::of(&plan.batch, engine.names)))
         })?;
         if operations > Self::FULL {
             let message = format!(
@@ -88,7 +132,7 @@ impl<'g> Newcomers<'g> {
             );
             return Err(Error::limit("user", message));
         }
-        Ok(operations)
+        Ok((operations, claims))
     }
 
     /// Creates a group whose operations together fit one commit, all of them or none.

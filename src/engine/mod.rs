@@ -41,6 +41,7 @@ mod scopes;
 mod separation;
 mod session_roles;
 mod sessions;
+mod statistics;
 mod sweep;
 mod throttle;
 mod timeline;
@@ -63,7 +64,9 @@ pub use factors::{Factors, TotpEnrolment};
 pub use flags::{AppliedRule, FlagExplanation, FlagStep, Flags};
 pub use history::History;
 #[cfg(feature = "import")]
-pub(crate) use import::{Newcomer, Newcomers};
+pub(crate) use import::{Claim, Claims, Newcomer, Newcomers};
+#[cfg(feature = "passkeys")]
+pub use login::PasskeyLogin;
 pub use login::{Answer, Challenge, CodeToSend, Credentials, Login, LoginStep};
 pub use page::{Cursor, Page, PageRequest};
 #[cfg(feature = "passkeys")]
@@ -78,6 +81,7 @@ pub use roles::Roles;
 pub use scopes::Scopes;
 pub use separation::SeparationOfDuty;
 pub use sessions::Sessions;
+pub use statistics::Statistics;
 pub use sweep::Maintenance;
 pub use users::Users;
 pub use verify::Verification;
@@ -299,26 +303,6 @@ impl Portcullis {
         self.engine.hasher.gate().figures()
     }
 
-    /// How much is in the read model, and the memory it takes.
-    #[must_use]
-    pub fn statistics(&self) -> Statistics {
-        let stats = self.engine.view.stats();
-        let (flags, flag_bytes) = self.engine.view.flag_stats();
-        Statistics {
-            users: stats.users,
-            sessions: stats.sessions,
-            roles: stats.roles,
-            role_sets: stats.sets,
-            scopes: stats.scopes,
-            scope_bytes: stats.scope_bytes,
-            user_bytes: stats.user_bytes + stats.set_bytes,
-            session_bytes: stats.session_bytes,
-            role_bytes: stats.policy_bytes,
-            flags,
-            flag_bytes,
-        }
-    }
-
     /// The time by which decisions are made: it follows the clock, and goes on where it stood when the clock is set back.
     #[must_use]
     pub fn now(&self) -> Timestamp {
@@ -328,34 +312,6 @@ impl Portcullis {
     fn engine(&self) -> &Engine {
         &self.engine
     }
-}
-
-/// How much is in the read model, and the memory it takes. The storage engine's cache comes on top.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Statistics {
-    /// Users.
-    pub users: u64,
-    /// Sessions, with those that are past their end and not removed yet.
-    pub sessions: u64,
-    /// Roles.
-    pub roles: u64,
-    /// Distinct sets of roles that users hold; users with the same roles share one.
-    pub role_sets: u64,
-    /// Bytes for users and role sets.
-    pub user_bytes: usize,
-    /// Bytes for sessions.
-    pub session_bytes: usize,
-    /// Bytes for roles and permissions.
-    pub role_bytes: usize,
-    /// Scopes.
-    pub scopes: u64,
-    /// Bytes for scopes and what is held at them.
-    pub scope_bytes: usize,
-    /// Feature flags.
-    pub flags: u64,
-    /// Bytes for flags; what their rules turn on and off is among the users', roles' and scopes' bytes.
-    pub flag_bytes: usize,
 }
 
 /// Everything that handles share.

@@ -212,7 +212,7 @@ impl Engine {
             let _behind = (waiting.is_none() && staged.gives_way).then(|| self.turns.give_way(PATIENCE));
             match self.store.commit(staged.batch) {
                 Ok(version) => {
-                    self.events.publish(staged.events);
+                    self.events.publish(&staged.events);
                     return Ok((value, version.into()));
                 }
                 Err(CommitError::Conflict) => {}

@@ -68,13 +68,12 @@ pub(crate) fn read_factor(store: &dyn Store, user: UserId, id: FactorId) -> Resu
     store::read(store, &(user, id))?.ok_or_else(|| Error::not_found("factor", id))
 }
 
-/// The methods by which the user can make a second step. Recovery codes stand in for another factor: alone they are none.
-pub(crate) fn methods_of(factors: &[Stored<FactorRecord>]) -> Vec<Method> {
-    let mut methods: Vec<Method> = factors
-        .iter()
-        .filter(|factor| factor.record.confirmed.is_some())
-        .map(|factor| factor.record.method())
-        .collect();
+/// The methods of the factors that the user has confirmed, and of passkeys where there are any. Recovery codes stand in for
+/// another factor: alone they are none.
+pub(crate) fn methods_of(factors: &[Stored<FactorRecord>], passkeys: bool) -> Vec<Method> {
+    let confirmed = factors.iter().filter(|factor| factor.record.confirmed.is_some());
+    let mut methods: Vec<Method> = confirmed.map(|factor| factor.record.method()).collect();
+    methods.extend(passkeys.then_some(Method::Passkey));
     methods.sort_unstable();
     methods.dedup();
     if methods == [Method::RecoveryCode] {

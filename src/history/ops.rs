@@ -16,6 +16,8 @@ const TOGETHER: Duration = Duration::from_secs(3600);
 const LOOK_BACK: usize = 8;
 /// Old entries that one new entry removes, at most.
 const TRIMMED: usize = 3;
+/// Networks that make way for one new one, at most: where the setting was lowered, it takes some logins.
+const MAKE_WAY: usize = 8;
 /// How much of a user agent string is kept, in bytes.
 const USER_AGENT: usize = 160;
 /// A network that was seen within this time is not written again.
@@ -166,7 +168,7 @@ pub(crate) fn stage_network(
     )?;
     others.sort_by_key(|other| (other.record.seen, other.record.network));
     let over = (others.len() + 1).saturating_sub(policy.networks);
-    for gone in others.iter().take(over) {
+    for gone in others.iter().take(over.min(MAKE_WAY)) {
         batch.remove(gone);
     }
     batch.insert(&NetworkRecord { user, network, created: now, seen: now })?;

@@ -83,7 +83,8 @@
 //!
 //! # Twins
 //!
-//! Two lines are twins where their login names are the same but for the case. The first one counts and the later one is a
+//! Two lines are twins where their login names are the same but for the case, where the names are easily taken for each
+//! other and the [policy](crate::ConfusableNames) refuses that, and where they have one verified address. The first one counts and the later one is a
 //! problem, also where the first one has problems of its own: which of the two is meant is for a person to say.
 
 mod fields;
@@ -93,7 +94,7 @@ mod lines;
 mod time;
 
 use crate::Portcullis;
-use crate::engine::{Newcomer, Newcomers};
+use crate::engine::{Claim, Claims, Newcomer, Newcomers};
 use crate::error::{Error, ErrorKind, Result};
 use fields::{Fault, Reading, fault_of, is_of_the_line};
 use lines::{Line, Lines};
@@ -202,6 +203,8 @@ impl<'g> Import<'g> {
             write,
             tell,
             seen: HashMap::new(),
+            taken: HashMap::new(),
+            barred: HashMap::new(),
             group: Vec::new(),
             operations: 0,
             sum: Summary::default(),
@@ -233,6 +236,9 @@ struct Walk<'g, T> {
     tell: T,
     /// The line of each login name, by a digest of its canonical form, so that a long name takes no more than a short one.
     seen: HashMap<[u8; 16], u64>,
+    /// What the lines take and bar besides: addresses, and what names look like.
+    taken: HashMap<[u8; 16], u64>,
+    barred: HashMap<[u8; 16], u64>,
     /// Those of the next commit, with their lines, and the operations that they take together.
     group: Vec<(u64, Newcomer)>,
     operations: usize,
@@ -266,7 +272,10 @@ impl<T: FnMut(&Problem)> Walk<'_, T> {
             PLACEHOLDER.clone_into(&mut newcomer.user.login);
         }
         let operations = match self.newcomers.try_out(&newcomer) {
-            Ok(operations) => operations,
+            Ok((operations, claims)) => {
+                self.claim(number, login_is_good, &claims, &mut faults);
+                operations
+            }
             Err(error) if is_of_the_line(&error) => {
                 if login_is_good || error.field() != Some("login") {
                     faults.push(planned_fault(&error));
@@ -290,6 +299,30 @@ impl<T: FnMut(&Problem)> Walk<'_, T> {
             self.sum.accepted += 1;
         }
         Ok(())
+    }
+
+    /// Finds the line before that has what this one claims. Both are right by themselves, so no plan can tell.
+    fn claim(&mut self, number: u64, login_is_good: bool, claims: &Claims, faults: &mut Vec<Fault>) {
+        let counts = |claim: &&Claim| claim.1 || login_is_good;
+        let twin = |(claims, map): (&[Claim], &HashMap<[u8; 16], u64>)| {
+            let found = claims.iter().filter(counts).find_map(|claim| Some((*map.get(&claim.0)?, claim.1)));
+            found.filter(|(line, _)| *line != number)
+        };
+        let clashes = [(claims.bars.as_slice(), &self.taken), (claims.takes.as_slice(), &self.barred)];
+        if let Some((line, address)) = clashes.into_iter().find_map(twin)
+            && faults.iter().all(|fault| fault.kind != ErrorKind::AlreadyExists)
+        {
+            let (field, what) = match address {
+                true => ("emails", format!("has an address that line {line} has, too; keep one of the two")),
+                false => ("login", format!("can be taken for what line {line} has; keep one of the two")),
+            };
+            faults.push(Fault { kind: ErrorKind::AlreadyExists, field: field.to_owned(), what });
+        }
+        for (claims, map) in [(&claims.takes, &mut self.taken), (&claims.bars, &mut self.barred)] {
+            for claim in claims.iter().filter(counts) {
+                map.entry(claim.0).or_insert(number);
+            }
+        }
     }
 
     fn flush(&mut self) -> Result<()> {

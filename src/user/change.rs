@@ -50,7 +50,7 @@ impl NewUser {
         }
     }
 
-    /// Sets the password: 15 code points at least, 1,024 bytes at most, any characters.
+    /// Sets the password: any characters, as many as the [policy](crate::PasswordPolicy) asks for and 1,024 bytes at most.
     pub fn password(mut self, password: impl Into<String>) -> Self {
         self.password = Some(SecretText::new(password));
         self

@@ -8,6 +8,8 @@ mod record;
 
 pub use change::{NewUser, UserChange};
 pub use contact::{Contact, ContactKind, NewContact};
+#[cfg(feature = "import")]
+pub(crate) use names::is_address;
 pub use names::{ConfusableNames, EmailLocalPart};
 pub(crate) use names::{NameRules, find_by_verified_email, is_meant};
 #[cfg(feature = "import")]
@@ -20,6 +22,8 @@ pub(crate) use record::{
     AttributesRecord, ContactRecord, Section, TABLES, USER, USER_BY_CREATION, USER_BY_LOGIN, USER_BY_STATUS,
     USER_CONTACT_BY_EMAIL, UserRecord,
 };
+#[cfg(feature = "import")]
+pub(crate) use record::{USER_BY_ALIAS, USER_BY_VERIFIED_EMAIL};
 
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};

@@ -57,6 +57,12 @@ pub(super) fn address_key(address: &str) -> Vec<u8> {
     [&[ADDRESS], store::index_prefix(address).as_slice()].concat()
 }
 
+/// Whether a key of the table of aliases is an address.
+#[cfg(feature = "import")]
+pub(crate) fn is_address(table: Table, key: &[u8]) -> bool {
+    table == USER_BY_ALIAS && key.first() == Some(&ADDRESS)
+}
+
 /// A look as it is stored: enough of its digest to tell any two apart, so that rows are short however long it is.
 pub(super) type Look = [u8; 16];
 

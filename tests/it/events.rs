@@ -1,10 +1,12 @@
 //! Events: told once the change is committed, to whoever listens, and never in anybody's way.
 
-use crate::support::{Disk, OTHER, PASSWORD, log_in, refused, user, world};
+use crate::authenticator::Authenticator;
+use crate::support::{Disk, OTHER, PASSWORD, all, later, log_in, refused, user, world, world_with};
+use crate::{passkeys, throttle};
 use portcullis::testing::FaultPoint;
 use portcullis::{
-    Client, ContactId, Credentials, ErrorKind, Event, EventKind, NewContact, NewUser, Notification,
-    Portcullis, Status, StatusKind, Subscription, UserChange, UserId,
+    Client, ContactId, Credentials, ErrorKind, Event, EventKind, LoginOutcome, Method, NewContact, NewUser,
+    Notification, Portcullis, Status, StatusKind, Subscription, ThrottlePolicy, UserChange, UserId,
 };
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -199,4 +201,59 @@ fn a_function_of_the_application_may_panic_call_back_and_take_its_time() {
     );
     let who = Credentials::password("ada", OTHER);
     assert!(gate.login(&who, &Client::new()).is_ok());
+}
+
+#[test]
+fn what_happens_to_a_passkey_is_told() {
+    let world = world();
+    let gate = &world.gate;
+    let ada = passkeys::person(gate, "ada");
+    let events = gate.subscribe(8).unwrap();
+    let mut device = Authenticator { counter: 5, ..Authenticator::named("ada") };
+    let id = passkeys::register(gate, ada, &mut device).unwrap().id;
+    assert_eq!(kinds(&events), [EventKind::PasskeyChanged(id)]);
+    device.counter = 0;
+    passkeys::log_in(gate, &mut device).unwrap_err();
+    assert_eq!(kinds(&events), [EventKind::PasskeySuspended(id)]);
+    gate.passkeys().remove(ada, id).unwrap();
+    let told = told(&events);
+    assert_eq!((told[0].user, told[0].kind.clone()), (Some(ada), EventKind::PasskeyChanged(id)));
+}
+
+#[test]
+fn what_the_throttle_does_is_told_once_a_delay_and_kept_in_the_history() {
+    let policy = ThrottlePolicy::new().delays(2, Duration::from_secs(30), Duration::from_secs(3600)).stop(7);
+    let world = world_with(|builder| builder.throttle(policy.source(1000).stuffing(4, 6)));
+    let (gate, ada) = (&world.gate, world.user("ada").id);
+    let events = gate.subscribe(64).unwrap();
+    let here = Client::new().ip([192, 0, 2, 7].into());
+    throttle::fail_times(&world, "ada", &here, 3);
+    assert_eq!(kinds(&events), []);
+    let refused = throttle::attempt(gate, "ada", PASSWORD, &here);
+    let until = later(gate.now(), throttle::held_up(refused));
+    throttle::attempt(gate, "ada", PASSWORD, &here);
+    let told = told(&events);
+    assert_eq!(
+        told.iter().map(|event| event.kind.clone()).collect::<Vec<_>>(),
+        [EventKind::LoginThrottled(until)]
+    );
+    assert_eq!((told[0].user, &told[0].client), (Some(ada), &here));
+    let past = all(|page| gate.history().of_user(ada, page));
+    let found: Vec<_> = past.iter().map(|entry| (entry.outcome, entry.attempts)).collect();
+    assert_eq!(found, [(LoginOutcome::Throttled, 1), (LoginOutcome::WrongPassword, 3)]);
+
+    world.after(3600);
+    throttle::fail_times(&world, "ada", &here, 4);
+    let stopped = kinds(&events).into_iter().filter(|kind| matches!(kind, EventKind::LoginStopped(_)));
+    assert_eq!(stopped.collect::<Vec<_>>(), [EventKind::LoginStopped(Method::Password)]);
+
+    // Names that nobody has are held up without an event: there is nobody to tell.
+    let elsewhere = Client::new().ip([198, 51, 100, 1].into());
+    throttle::fail_times(&world, "nobody", &elsewhere, 4);
+    assert_eq!(kinds(&events), []);
+    for number in 0..40 {
+        throttle::attempt(gate, &format!("name{number}"), OTHER, &elsewhere);
+    }
+    let [EventKind::CredentialStuffing(network)] = kinds(&events)[..] else { panic!("one event") };
+    assert_eq!(network.to_string(), "198.51.100.1/32");
 }

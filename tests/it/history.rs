@@ -448,3 +448,25 @@ fn what_was_proved_without_the_second_factor_is_kept_apart_and_told() {
     drop(login);
     sound(gate);
 }
+
+#[test]
+fn a_policy_that_was_tightened_keeps_nobody_out_and_holds_after_some_logins() {
+    let disk = Disk::new();
+    let most = HistoryPolicy::new().devices(64).networks(64);
+    let gate = disk.open_with(|builder| builder.history(most)).unwrap();
+    let ada = user(&gate, "ada").id;
+    let networks = |gate: &Portcullis| gate.history().networks(ada).unwrap().len();
+    let devices = |gate: &Portcullis| all(|page| gate.devices().of_user(ada, page)).len();
+    for host in 0..64 {
+        assert!(attempt(&gate, PASSWORD, &at(host)));
+    }
+    assert_eq!((devices(&gate), networks(&gate), past(&gate, ada).len()), (64, 64, 64));
+    gate.close().unwrap();
+    let least = HistoryPolicy::new().devices(1).networks(1).entries(1, 1, 1);
+    let gate = disk.open_with(|builder| builder.history(least)).unwrap();
+    for host in 64..100 {
+        assert!(attempt(&gate, PASSWORD, &at(host)));
+    }
+    assert_eq!((devices(&gate), networks(&gate), past(&gate, ada).len()), (1, 1, 1));
+    sound(&gate);
+}

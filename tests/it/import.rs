@@ -5,8 +5,8 @@ use crate::support::*;
 use portcullis::import::{Import, Problem, Summary};
 use portcullis::testing::FaultPoint;
 use portcullis::{
-    AuditKind, ContactKind, Denial, ErrorKind, Portcullis, RoleId, ScopeId, SeparationKind, Status,
-    StatusKind, Timestamp, Value,
+    AuditKind, ConfusableNames, ContactKind, Denial, ErrorKind, Portcullis, RoleId, ScopeId, SeparationKind,
+    Status, StatusKind, Timestamp, Value,
 };
 use std::io::Read;
 
@@ -458,4 +458,40 @@ fn a_secret_in_the_wrong_place_is_not_printed() {
         assert!(!walked.1.is_empty(), "{line}");
         assert!(!format!("{walked:?}").contains("hunter2"), "{walked:?}");
     }
+}
+
+#[test]
+fn twins_by_address_and_by_look_are_found_within_the_file() {
+    let file = concat!(
+        r#"{"login":"ada","emails":[{"address":"a@x.org","verified":true}]}"#,
+        "\n",
+        r#"{"login":"bob","emails":[{"address":"A@X.org","verified":true}]}"#,
+        "\n",
+        r#"{"login":"\u0430da"}"#,
+        "\n",
+        r#"{"login":"a@x.org"}"#,
+        "\n",
+        r#"{"login":"eve","emails":[{"address":"a@x.org"}]}"#,
+        "\n",
+    );
+    let told = |run: bool, policy: ConfusableNames| {
+        let world = world_with(|builder| builder.confusable_names(policy));
+        let mut lines = Vec::new();
+        let import = Import::new(&world.gate);
+        let tell = |problem: &Problem| lines.push((problem.line, problem.field.clone()));
+        let sum = match run {
+            true => import.run(file.as_bytes(), tell),
+            false => import.dry_run(file.as_bytes(), tell),
+        };
+        sound(&world.gate);
+        (sum.unwrap().accepted, lines)
+    };
+    let own =
+        |lines: &[(u64, &str)]| lines.iter().map(|(line, field)| (*line, (*field).to_owned())).collect();
+    let refused: Vec<(u64, String)> = own(&[(2, "emails"), (3, "login"), (4, "login")]);
+    assert_eq!(told(false, ConfusableNames::Refuse), (2, refused.clone()));
+    assert_eq!(told(true, ConfusableNames::Refuse), (2, refused));
+    let warned: Vec<(u64, String)> = own(&[(2, "emails"), (4, "login")]);
+    assert_eq!(told(false, ConfusableNames::Warn), (3, warned.clone()));
+    assert_eq!(told(true, ConfusableNames::Warn), (3, warned));
 }

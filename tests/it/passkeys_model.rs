@@ -10,7 +10,7 @@ use proptest::prelude::*;
 const USERS: usize = 2;
 const DEVICES: usize = 3;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Step {
     /// The device registers for the user, with that counter.
     Register(usize, usize, u32),

@@ -151,7 +151,7 @@ impl Bus {
     }
 
     /// Delivers events to everybody. It waits for nobody but the application's own functions.
-    pub(in crate::engine) fn publish(&self, events: Vec<Event>) {
+    pub(in crate::engine) fn publish(&self, events: &[Event]) {
         if events.is_empty() {
             return;
         }
@@ -164,7 +164,7 @@ impl Bus {
         if self.hooks.0.is_empty() || IN_HOOK.replace(true) {
             return;
         }
-        for event in &events {
+        for event in events {
             for hook in &self.hooks.0 {
                 if catch_unwind(AssertUnwindSafe(|| hook(event))).is_err() {
                     self.panics.fetch_add(1, Ordering::Relaxed);

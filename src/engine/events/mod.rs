@@ -10,6 +10,8 @@ use crate::assurance::{Method, Methods};
 use crate::clock::Timestamp;
 use crate::id::{ContactId, DeviceId, FactorId, SessionId, UserId};
 use crate::network::Network;
+#[cfg(feature = "passkeys")]
+use crate::passkey::PasskeyId;
 use crate::session::Client;
 use crate::user::StatusKind;
 use std::fmt;
@@ -47,6 +49,12 @@ pub enum EventKind {
     FirstAfterLongIdle(Timestamp),
     /// What was proved first was right, and the second factor was wrong or never given.
     PartialLogin(Methods),
+    /// So many attempts have failed that those which follow are refused until then, without being checked. Told once a delay.
+    LoginThrottled(Timestamp),
+    /// So many attempts have failed in a row that this method is stopped until it is set anew.
+    LoginStopped(Method),
+    /// One network has failed at many names, as somebody does who tries stolen passwords; it concerns no one user.
+    CredentialStuffing(Network),
     /// The password was set or changed.
     PasswordChanged,
     /// The password was marked as one that somebody else may know: it must be changed at the next login.
@@ -57,15 +65,16 @@ pub enum EventKind {
     ContactChanged(ContactId),
     /// A second factor was confirmed or removed, or its recovery codes were issued anew.
     FactorChanged(FactorId),
+    /// A passkey was registered or removed.
+    #[cfg(feature = "passkeys")]
+    PasskeyChanged(PasskeyId),
+    /// A passkey was suspended because its counter did not grow: somebody else may have a copy.
+    #[cfg(feature = "passkeys")]
+    PasskeySuspended(PasskeyId),
     /// A recovery code was used in the place of a second factor.
     RecoveryCodeUsed,
     /// The account has another status.
     StatusChanged(StatusKind),
-    /// A password or a second factor is stopped, because too many attempts at it have failed in a row.
-    LoginStopped(Method),
-    /// One address failed at many names within an hour, as somebody does who tries stolen passwords. It concerns no one
-    /// user.
-    CredentialStuffing(Network),
 }
 
 impl EventKind {
@@ -78,15 +87,20 @@ impl EventKind {
             Self::SuccessAfterFailures(_) => "success_after_failures",
             Self::FirstAfterLongIdle(_) => "first_after_long_idle",
             Self::PartialLogin(_) => "partial_login",
+            Self::LoginThrottled(_) => "login_throttled",
+            Self::LoginStopped(_) => "login_stopped",
+            Self::CredentialStuffing(_) => "credential_stuffing",
             Self::PasswordChanged => "password_changed",
             Self::PasswordCompromised => "password_compromised",
             Self::LoginNameChanged => "login_name_changed",
             Self::ContactChanged(_) => "contact_changed",
             Self::FactorChanged(_) => "factor_changed",
+            #[cfg(feature = "passkeys")]
+            Self::PasskeyChanged(_) => "passkey_changed",
+            #[cfg(feature = "passkeys")]
+            Self::PasskeySuspended(_) => "passkey_suspended",
             Self::RecoveryCodeUsed => "recovery_code_used",
             Self::StatusChanged(_) => "status_changed",
-            Self::LoginStopped(_) => "login_stopped",
-            Self::CredentialStuffing(_) => "credential_stuffing",
         }
     }
 }

@@ -40,6 +40,8 @@ enum Kind {
     RecoveryCode(SecretText),
     SentCode(SecretText),
     NewPassword(SecretText),
+    #[cfg(feature = "passkeys")]
+    Passkey(SecretText),
 }
 
 impl Answer {
@@ -63,6 +65,11 @@ impl Answer {
         Self(Kind::NewPassword(SecretText::new(password)))
     }
 
+    #[cfg(feature = "passkeys")]
+    pub(super) fn of_passkey(response: String) -> Self {
+        Self(Kind::Passkey(SecretText::new(response)))
+    }
+
     fn step(&self) -> Step {
         match self.0 {
             Kind::NewPassword(_) => Step::NewPassword,
@@ -76,6 +83,17 @@ impl Answer {
             | Kind::RecoveryCode(secret)
             | Kind::SentCode(secret)
             | Kind::NewPassword(secret) => secret,
+            #[cfg(feature = "passkeys")]
+            Kind::Passkey(secret) => secret,
+        }
+    }
+
+    /// The most bytes that are looked at; what a browser answers is measured where it is read.
+    fn longest(&self) -> usize {
+        match self.0 {
+            #[cfg(feature = "passkeys")]
+            Kind::Passkey(_) => usize::MAX,
+            _ => LONGEST,
         }
     }
 
@@ -89,6 +107,8 @@ impl Answer {
             Kind::RecoveryCode(_) => Method::RecoveryCode.name(),
             Kind::SentCode(_) => "sent code",
             Kind::NewPassword(_) => "new password",
+            #[cfg(feature = "passkeys")]
+            Kind::Passkey(_) => Method::Passkey.name(),
         }
     }
 }
@@ -149,7 +169,7 @@ impl Portcullis {
     pub fn answer(&self, challenge: impl AsRef<str>, answer: &Answer, client: &Client) -> Result<LoginStep> {
         client.check()?;
         let text = answer.secret().expose();
-        if text.len() > LONGEST {
+        if text.len() > answer.longest() {
             let message = format!("has {} bytes; at most {LONGEST} are taken", text.len());
             return Err(Error::invalid("answer", message));
         }
@@ -169,12 +189,22 @@ impl Portcullis {
         };
         let source = Source::of(client.ip);
         let new;
+        #[cfg(feature = "passkeys")]
+        let assertion;
         let entered = match &answer.0 {
             Kind::Totp(_) => Entered::Totp(text),
             Kind::RecoveryCode(_) => Entered::RecoveryCode(text),
             Kind::SentCode(_) => match engine.sent_code_is(&challenge.record, text, source)? {
                 Some(factor) => Entered::SentCode(factor),
                 None => return engine.refuse_answer(&challenge, &answer.what(), client, admission.as_ref()),
+            },
+            #[cfg(feature = "passkeys")]
+            Kind::Passkey(_) => match engine.passkey_is(&challenge.record, text)? {
+                Ok(right) => {
+                    assertion = right;
+                    Entered::Passkey(&assertion)
+                }
+                Err(refusal) => return engine.refuse_answer(&challenge, refusal.detail(), client, None),
             },
             Kind::NewPassword(_) => {
                 let user = challenge.record.user;
@@ -193,6 +223,8 @@ impl Portcullis {
             verified: None,
             roles: challenge.record.roles.clone(),
             answered: Some((challenge, entered)),
+            #[cfg(feature = "passkeys")]
+            assertion: None,
             admission,
         };
         engine.proceed(&proved, client, true)
@@ -288,7 +320,7 @@ fn reachable(store: &dyn store::Store, factor: &FactorRecord) -> Result<Option<S
 
 impl Engine {
     /// The login under way that a token names, if there is one.
-    fn challenge(&self, token: &str) -> Result<Option<Stored<ChallengeRecord>>> {
+    pub(super) fn challenge(&self, token: &str) -> Result<Option<Stored<ChallengeRecord>>> {
         let Some(presented) = Presented::parse_as(Purpose::Challenge, token) else { return Ok(None) };
         let found = store::read::<ChallengeRecord>(&*self.store, &presented.number())?;
         Ok(found.filter(|found| {
@@ -302,6 +334,9 @@ impl Engine {
             Kind::Totp(_) => Some(Method::Totp),
             Kind::RecoveryCode(_) => Some(Method::RecoveryCode),
             Kind::NewPassword(_) => None,
+            // Nobody guesses a signature.
+            #[cfg(feature = "passkeys")]
+            Kind::Passkey(_) => None,
             Kind::SentCode(_) => {
                 let factor = challenge.code.as_ref().map(|sent| (challenge.user, sent.factor));
                 let found = match factor {

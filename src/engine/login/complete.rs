@@ -9,6 +9,8 @@ use crate::credential::{self, CredentialRecord, MustChange};
 use crate::crypto::{OneTimeToken, Purpose, RecoveryCode, Source, Token};
 use crate::engine::bookkeeping::Leftover;
 use crate::engine::events::{Event, EventKind};
+#[cfg(feature = "passkeys")]
+use crate::engine::passkeys::{Assertion, PasskeyProof, stage_assertion};
 use crate::engine::passwords::{Prepared, stage_new_password};
 use crate::engine::throttle::Admission;
 use crate::engine::view::ViewTime;
@@ -37,6 +39,9 @@ pub(in crate::engine) struct Proved<'p> {
     pub(in crate::engine) roles: Option<Vec<RoleId>>,
     /// The challenge that is answered, and what with. It is spent by the right answer.
     pub(in crate::engine) answered: Option<(Stored<ChallengeRecord>, Entered<'p>)>,
+    /// The passkey that says who comes, where that is how the login began.
+    #[cfg(feature = "passkeys")]
+    pub(in crate::engine) assertion: Option<&'p Assertion>,
     /// The right to try what was proved in this step, where it could be guessed.
     pub(in crate::engine) admission: Option<Admission<'p>>,
 }
@@ -52,6 +57,9 @@ pub(in crate::engine) enum Entered<'p> {
     SentCode(FactorId),
     /// A password that keeps the rules.
     NewPassword(&'p Prepared),
+    /// A passkey whose signature was found right.
+    #[cfg(feature = "passkeys")]
+    Passkey(&'p Assertion),
 }
 
 /// What a step comes to while it is planned.
@@ -104,8 +112,12 @@ impl Engine {
         let upgraded = upgraded.as_ref().map(|(old, new)| (*old, new.as_str()));
         let planned = self.write(Actor::User(id), |plan| {
             let step = self.plan_step(plan, proved, upgraded, client, goes_on)?;
-            if step.is_err() {
-                plan.batch = Batch::new();
+            match step {
+                // What is staged then is that a passkey may have been copied.
+                #[cfg(feature = "passkeys")]
+                Err(Refusal::Passkey(_)) => {}
+                Err(_) => plan.batch = Batch::new(),
+                Ok(_) => {}
             }
             Ok(step)
         });
@@ -117,6 +129,13 @@ impl Engine {
                 }
                 None => self.refuse(Some(id), &refusal, proved.methods, client, proved.admission.as_ref()),
             },
+            #[cfg(feature = "passkeys")]
+            Ok((Err(refusal @ Refusal::Passkey(_)), _)) if proved.answered.is_some() => {
+                match &proved.answered {
+                    Some((challenge, _)) => self.refuse_answer(challenge, &refusal.detail(), client, None),
+                    None => self.refuse(Some(id), &refusal, proved.methods, client, None),
+                }
+            }
             Ok((Err(refusal), _)) => {
                 self.refuse(Some(id), &refusal, proved.methods, client, proved.admission.as_ref())
             }
@@ -191,6 +210,13 @@ impl Engine {
             revision: proved.revision,
             ..Progress::default()
         };
+        #[cfg(feature = "passkeys")]
+        if let Some(assertion) = proved.assertion {
+            match stage_assertion(plan, assertion)? {
+                Ok(proof) => progress.methods = with_passkey(progress.methods, proof),
+                Err(refusal) => return Ok(Err(Refusal::Passkey(refusal.detail()))),
+            }
+        }
         if let Some((challenge, entered)) = &proved.answered
             && let Err(refusal) = self.plan_answer(plan, challenge, *entered, &mut progress)?
         {
@@ -241,6 +267,17 @@ impl Engine {
             // The one that was sent last, and not one before it.
             Entered::SentCode(_) if live.record.code != challenge.record.code => None,
             Entered::SentCode(factor) => self.sent_code_use(plan, user, factor)?,
+            // The one that was asked for last, and not one before it.
+            #[cfg(feature = "passkeys")]
+            Entered::Passkey(_) if live.record.assertion != challenge.record.assertion => None,
+            #[cfg(feature = "passkeys")]
+            Entered::Passkey(assertion) => match stage_assertion(plan, assertion)? {
+                Ok(proof) => {
+                    progress.methods = with_passkey(progress.methods, proof);
+                    Some(Method::Passkey)
+                }
+                Err(refusal) => return Ok(Err(Refusal::Passkey(refusal.detail()))),
+            },
             Entered::NewPassword(prepared) => {
                 self.plan_new_password(plan, user, prepared, progress)?;
                 plan.batch.remove(&live);
@@ -344,6 +381,7 @@ impl Engine {
                 failures: proved.answered.as_ref().map_or(0, |(answered, _)| answered.record.failures),
                 sent: 0,
                 code: None,
+                assertion: None,
                 enrolling: None,
             };
             challenge::stage_challenge(plan.store, &mut plan.batch, &record)?;
@@ -410,6 +448,15 @@ impl Engine {
     }
 }
 
+/// A passkey whose authenticator has verified its user is two factors in one.
+#[cfg(feature = "passkeys")]
+fn with_passkey(methods: Methods, proof: PasskeyProof) -> Methods {
+    match proof.user_verified {
+        true => methods.with(Method::Passkey).with(Method::VerifiedPasskey),
+        false => methods.with(Method::Passkey),
+    }
+}
+
 impl Entered<'_> {
     fn name(self) -> &'static str {
         match self {
@@ -417,6 +464,8 @@ impl Entered<'_> {
             Self::RecoveryCode(_) => Method::RecoveryCode.name(),
             Self::SentCode(_) => "sent code",
             Self::NewPassword(_) => "new password",
+            #[cfg(feature = "passkeys")]
+            Self::Passkey(_) => Method::Passkey.name(),
         }
     }
 }

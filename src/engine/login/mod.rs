@@ -4,10 +4,14 @@ mod answer;
 mod change;
 mod complete;
 mod expired;
+#[cfg(feature = "passkeys")]
+mod passkey;
 mod refusal;
 
 pub use answer::{Answer, CodeToSend};
 pub(super) use complete::Proved;
+#[cfg(feature = "passkeys")]
+pub use passkey::PasskeyLogin;
 pub(super) use refusal::{Refusal, status_detail};
 
 use super::Portcullis;
@@ -90,6 +94,7 @@ impl Login {
 #[derive(Debug)]
 #[must_use]
 #[non_exhaustive]
+#[expect(clippy::large_enum_variant, reason = "there is one a login, and it is moved a few times")]
 pub enum LoginStep {
     /// There is a session.
     Done(Login),
@@ -259,6 +264,8 @@ impl Portcullis {
             verified: Some((password, credential.record.phc)),
             roles: roles.map(<[RoleId]>::to_vec),
             answered: None,
+            #[cfg(feature = "passkeys")]
+            assertion: None,
             admission: Some(admission),
         };
         engine.proceed(&proved, client, goes_on)

@@ -24,6 +24,9 @@ pub(in crate::engine) enum Refusal {
     Stopped,
     /// A wrong answer to a challenge, of that sort.
     Answer(&'static str),
+    /// A passkey, for that reason.
+    #[cfg(feature = "passkeys")]
+    Passkey(&'static str),
     /// The rule of that number.
     Context(usize),
 }
@@ -48,6 +51,8 @@ impl Refusal {
             Self::Changed => "the account changed while it was verified".to_owned(),
             Self::Stopped => "too many failures in a row".to_owned(),
             Self::Answer(what) => format!("wrong answer: {what}"),
+            #[cfg(feature = "passkeys")]
+            Self::Passkey(why) => (*why).to_owned(),
             Self::Context(number) => format!("refused by context rule {number}"),
         }
     }
@@ -57,6 +62,8 @@ impl Refusal {
         match self {
             Self::UnknownName | Self::NoPassword | Self::WrongPassword => LoginOutcome::WrongPassword,
             Self::Answer(_) => LoginOutcome::WrongFactor,
+            #[cfg(feature = "passkeys")]
+            Self::Passkey(_) => LoginOutcome::WrongFactor,
             Self::NotActive(_) | Self::Changed | Self::PasswordEnded | Self::Stopped | Self::Context(_) => {
                 LoginOutcome::NotAllowed
             }

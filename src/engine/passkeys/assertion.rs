@@ -3,6 +3,7 @@
 //! that opens a session or takes the login on.
 
 use super::super::Engine;
+use super::super::events::{Event, EventKind};
 use super::super::write::{Entry, Plan};
 use crate::audit::{AuditKind, Outcome, Subject};
 use crate::clock::Timestamp;
@@ -287,6 +288,7 @@ pub(crate) fn stage_assertion(
     if counter <= row.record.counter && (counter, row.record.counter) != (0, 0) {
         let suspended = secret.sealed(PasskeyRecord { suspended: Some(plan.now), ..row.record.clone() })?;
         plan.batch.replace(&row, &suspended)?;
+        plan.notify(Event::of(user, EventKind::PasskeySuspended(PasskeyId::from_number(id))));
         let detail =
             format!("{}: counter {counter} after {}", PasskeyId::from_number(id), row.record.counter);
         let entry = Entry::of(Subject::User(user)).detail(detail);

@@ -1,19 +1,17 @@
 //! Passkeys: registering, listing, renaming and removing them; what a login asks of them is in `assertion`.
 
-#[cfg_attr(
-    not(feature = "testing"),
-    expect(dead_code, reason = "the login, which calls it, does not take passkeys yet")
-)]
 mod assertion;
 #[cfg(feature = "testing")]
 mod probe;
 
+pub(in crate::engine) use assertion::{Assertion, PasskeyProof, PasskeyRefusal, stage_assertion};
 #[cfg(feature = "testing")]
 pub(crate) use probe::{
     finish_assertion as probe_assertion, finish_login as probe_login,
     start_assertion as probe_start_assertion, start_login as probe_start_login,
 };
 
+use super::events::{Event, EventKind};
 use super::warrant;
 use super::write::{Entry, Plan};
 use super::{Engine, Portcullis};
@@ -162,9 +160,11 @@ impl Passkeys<'_> {
                 suspended: None,
                 seal: [0; 32],
             })?;
-            plan.batch.expect_unchanged(&account);
             plan.batch.remove(&row);
             plan.batch.insert(&record)?;
+            // As whatever changes which factors count for a user.
+            user::stage_touch(plan.store, &mut plan.batch, user, plan.now)?;
+            plan.notify(Event::of(user, EventKind::PasskeyChanged(PasskeyId::from_number(record.id))));
             plan.record(AuditKind::PasskeyRegistered, entry_of(&record))?;
             Ok(record)
         })?;
@@ -214,6 +214,8 @@ impl Passkeys<'_> {
             warrant::may_administer(plan, user, "remove a passkey")?;
             let old = read_passkey(plan, user, id)?;
             plan.batch.remove(&old);
+            user::stage_touch(plan.store, &mut plan.batch, user, plan.now)?;
+            plan.notify(Event::of(user, EventKind::PasskeyChanged(id)));
             plan.record(AuditKind::PasskeyRemoved, entry_of(&old.record))
         })?;
         Ok(())

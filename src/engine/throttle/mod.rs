@@ -20,11 +20,13 @@ pub(in crate::engine) use ledger::Fault;
 pub(crate) use populate::failures as populate_failures;
 
 use super::Engine;
+use super::events::{Event, EventKind};
 use super::write::{Entry as Told, Plan};
-use crate::assurance::Method;
+use crate::assurance::{Method, Methods};
 use crate::audit::{Actor, AuditKind, Outcome, Subject};
 use crate::clock::Timestamp;
 use crate::error::{Denial, Result, RetryAfter};
+use crate::history::LoginOutcome;
 use crate::id::{Key, UserId};
 use crate::network::Network;
 use crate::secret::{Entropy, random};
@@ -177,7 +179,6 @@ impl<'a> Attempt<'a> {
     }
 
     /// A one-time token, which names nobody before it is found: counted by its source only.
-    #[expect(dead_code, reason = "for one-time tokens")]
     pub(in crate::engine) fn token(client: &'a Client) -> Self {
         Self { who: Who::Nobody, method: Method::MagicLink, client }
     }
@@ -411,6 +412,11 @@ impl Engine {
             if first {
                 let entry = Told { subject: user.map(Subject::User), object: None, detail: detail.clone() };
                 plan.record_outcome(AuditKind::LoginThrottled, Outcome::Denied, Actor::Anonymous, entry)?;
+                if let Some(user) = user.filter(|_| by != By::Source) {
+                    let (outcome, client) = (LoginOutcome::Throttled, attempt.client);
+                    self.stage_attempt(plan, user, outcome, Methods::NONE, client)?;
+                    plan.notify(Event::of(user, EventKind::LoginThrottled(end)).from(client));
+                }
             }
             Ok(first)
         })?;

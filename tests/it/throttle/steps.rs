@@ -21,10 +21,7 @@ fn app(policy: ThrottlePolicy) -> (World, UserId, String) {
 }
 
 fn denial(step: LoginStep) -> Option<Denial> {
-    match step {
-        LoginStep::Denied(denial) => Some(denial),
-        _ => None,
-    }
+    step.done().err().and_then(|error| error.denial())
 }
 
 /// OWASP ASVS 5.0 6.6.3: another login, and another challenge, begin no new count.
