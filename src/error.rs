@@ -45,6 +45,9 @@ pub enum Denial {
     Throttled(RetryAfter),
     /// The token names no login under way: answered, expired, or given up after too many wrong answers. Start again.
     Challenge,
+    /// The one-time token is not good, or no longer: never issued, for something else, spent, expired, revoked, replaced by
+    /// a newer one, or what it was issued for has changed. Ask for another one.
+    Ticket,
     /// The token names no live session: never issued, revoked, expired, or its user may not log in any more.
     Session,
     /// The principal does not hold the permission.
@@ -330,6 +333,7 @@ impl fmt::Display for Denial {
             Self::FactorRequired => "a second factor is asked for",
             Self::PasswordChangeRequired => "the password must be changed first",
             Self::Challenge => "the token names no login under way; start again",
+            Self::Ticket => "the one-time token is not good, or no longer; ask for another one",
             Self::Session => "the token names no live session; log in again",
             Self::Permission => "the permission is not granted",
             Self::Delegation => "the actor's delegation does not cover this",

@@ -157,6 +157,13 @@ id!(
 );
 
 id!(
+    /// Names a one-time token; a random number that is safe to show and to log, unlike the token itself.
+    TicketId,
+    u64,
+    "ticket"
+);
+
+id!(
     /// Says which state of a record was read: hand it back with a change, and the change is refused if somebody else
     /// changed the record meanwhile (compare and set).
     Stamp,

@@ -40,6 +40,7 @@ mod surface;
 pub mod testing;
 mod text;
 mod throttle;
+mod ticket;
 mod user;
 
 pub use access::DirectGrant;
@@ -60,11 +61,11 @@ pub use delegation::{Ability, Delegation, RoleRange};
 pub use device::Device;
 pub use engine::{
     Access, Answer, AppliedRule, Audit, AuditHead, Builder, Challenge, CheckContext, CodeToSend, ContextRule,
-    Credentials, Cursor, Decision, Delegations, Devices, Event, EventKind, Explanation, Factors, Finding,
-    FlagExplanation, FlagStep, Flags, History, Impact, KeyUse, Link, Login, LoginStep, Maintenance,
-    Notification, ObjectOperation, Page, PageRequest, Permissions, Portcullis, Principal, Review, Roles,
-    Scopes, SeparationOfDuty, Sessions, Standing, Statistics, Subscription, TotpEnrolment, UnusedRole, Users,
-    Verification, WhatIf,
+    Credentials, Cursor, Decision, Delegations, Devices, EmailChange, EmailChangeStep, Event, EventKind,
+    Explanation, Factors, Finding, FlagExplanation, FlagStep, Flags, History, Impact, IssuedTicket, KeyUse,
+    Link, Login, LoginStep, MagicLink, Maintenance, Notification, ObjectOperation, Page, PageRequest,
+    PasswordReset, Permissions, Portcullis, Principal, Review, Roles, Scopes, SeparationOfDuty, Sessions,
+    Standing, Statistics, Subscription, Tickets, TotpEnrolment, UnusedRole, Users, Verification, WhatIf,
 };
 #[cfg(feature = "passkeys")]
 pub use engine::{PasskeyLogin, Passkeys};
@@ -75,7 +76,7 @@ pub use grant::{Effect, Grant};
 pub use history::{HistoryPolicy, KnownNetwork, LoginOutcome, PastLogin};
 pub use id::{
     ContactId, DelegationId, DeviceId, FactorId, Flag, RoleId, ScopeId, SeparationId, SessionId, Stamp,
-    UserId,
+    TicketId, UserId,
 };
 pub use network::Network;
 #[cfg(feature = "passkeys")]
@@ -91,6 +92,7 @@ pub use session::{Client, Session, SessionLimits};
 #[cfg(feature = "tokio")]
 pub use surface::AsyncPortcullis;
 pub use throttle::{Failures, LoginProtection, ThrottlePolicy, TriedFrom};
+pub use ticket::{Ticket, TicketLives, TicketPurpose};
 pub use user::{
     Attributes, ConfusableNames, Contact, ContactKind, EmailLocalPart, NewContact, NewUser, Status,
     StatusKind, User, UserChange, Value,

@@ -31,6 +31,11 @@ pub(crate) fn run(data: &[u8]) {
             Ok(_) => assert_eq!(text, token),
             Err(error) => assert_eq!(error.denial(), Some(Denial::Session)),
         }
+        // Nothing was issued, whatever the text begins with.
+        for prefix in ["", "pcv_", "pcr_", "pci_", "pcm_", "pco_", "pcn_"] {
+            let seen = gate.tickets().preview(format!("{prefix}{text}")).expect("an answer");
+            assert!(seen.is_none());
+        }
         if let Ok(cursor) = Cursor::from_text(text) {
             assert_eq!(cursor.to_text(), text);
             let page = PageRequest::first(3).after(Some(cursor));

@@ -180,6 +180,26 @@ kinds! {
     117 RecoveryCodeUsed "authn_recovery_code_used",
     /// A code was made to be sent to a user.
     118 CodeSent "authn_code_sent",
+    /// A one-time token was issued; the detail has for what, and its number.
+    120 TicketIssued "authn_token_created",
+    /// A one-time token was used; what it did has a record of its own in the same commit.
+    121 TicketUsed "authn_token_used",
+    /// A one-time token was refused; the detail has the true reason.
+    122 TicketRefused "authn_token_fail",
+    /// A one-time token was presented again after it was used.
+    123 TicketReplayed "authn_token_reuse",
+    /// A one-time token was presented after its end.
+    124 TicketLate "authn_token_use_after_expire",
+    /// Somebody presented what is no one-time token of this database for that purpose, or is none any more.
+    125 TicketUnknown "authn_token_unknown",
+    /// One-time tokens of a user were revoked.
+    126 TicketRevoked "authn_token_revoked",
+    /// One-time tokens past their end were removed.
+    127 TicketsExpired "authn_token_delete",
+    /// Somebody asked for a one-time token for an account that gets none; the detail has the true reason.
+    128 TicketRequestRefused "authn_token_request_fail",
+    /// The holder of an e-mail address refused that it is replaced by another one.
+    129 EmailChangeRefused "user_email_change_refused",
     /// A user registered a passkey.
     130 PasskeyRegistered "authn_passkey_registered",
     /// A passkey got another label.

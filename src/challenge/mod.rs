@@ -5,7 +5,7 @@ use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::id::Key;
 use crate::id::{FactorId, RoleId, UserId};
-use crate::store::{self, Batch, Index, Record, Scan, Store, Table};
+use crate::store::{self, Batch, Index, Record, Scan, Store, Stored, Table};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -109,4 +109,11 @@ pub(crate) fn stage_challenge(store: &dyn Store, batch: &mut Batch, new: &Challe
         batch.remove(oldest);
     }
     batch.insert(new)
+}
+
+/// Some of the user's logins under way.
+pub(crate) fn of_user(store: &dyn Store, user: UserId, limit: usize) -> Result<Vec<Stored<ChallengeRecord>>> {
+    let prefix = user.bytes();
+    let scan = Scan { prefix: &prefix, limit, ..Scan::default() };
+    Ok(store::page_by::<ChallengeRecord>(store, CHALLENGE_BY_USER, &scan)?.0)
 }

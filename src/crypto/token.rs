@@ -14,6 +14,15 @@ pub(crate) enum Purpose {
     Session,
     /// A login that is not complete.
     Challenge,
+    EmailVerification,
+    PasswordReset,
+    Invitation,
+    MagicLink,
+    /// The browser that asked for a magic link.
+    Browser,
+    /// The end of an e-mail change at the present address, and at the new one.
+    OldAddress,
+    NewAddress,
     /// A device from which somebody has logged in.
     Device,
 }
@@ -21,10 +30,27 @@ pub(crate) enum Purpose {
 const PREFIX_BYTES: usize = 4;
 
 impl Purpose {
+    /// Those of one-time tokens that are sent to somebody.
+    pub(crate) const OF_TICKETS: [Self; 6] = [
+        Self::EmailVerification,
+        Self::PasswordReset,
+        Self::Invitation,
+        Self::MagicLink,
+        Self::OldAddress,
+        Self::NewAddress,
+    ];
+
     const fn prefix(self) -> &'static str {
         match self {
             Self::Session => "pcs_",
             Self::Challenge => "pcl_",
+            Self::EmailVerification => "pcv_",
+            Self::PasswordReset => "pcr_",
+            Self::Invitation => "pci_",
+            Self::MagicLink => "pcm_",
+            Self::Browser => "pcb_",
+            Self::OldAddress => "pco_",
+            Self::NewAddress => "pcn_",
             Self::Device => "pcd_",
         }
     }

@@ -15,6 +15,7 @@ use crate::secret::{Entropy, SystemEntropy};
 use crate::session::SessionLimits;
 use crate::store::{Faults, MemoryStore, Store};
 use crate::throttle::ThrottlePolicy;
+use crate::ticket::TicketLives;
 use crate::user::{ConfusableNames, EmailLocalPart, NameRules};
 #[cfg(feature = "sled")]
 use std::path::Path;
@@ -53,6 +54,7 @@ pub struct Builder {
     totp: TotpSettings,
     passwords: PasswordRules,
     limits: SessionLimits,
+    ticket_lives: TicketLives,
     history: HistoryPolicy,
     hooks: Hooks,
     throttle: ThrottlePolicy,
@@ -88,6 +90,7 @@ impl Builder {
             totp: TotpSettings::default(),
             passwords: PasswordRules::default(),
             limits: SessionLimits::default(),
+            ticket_lives: TicketLives::default(),
             history: HistoryPolicy::new(),
             hooks: Hooks::default(),
             throttle: ThrottlePolicy::new(),
@@ -177,6 +180,12 @@ impl Builder {
     /// How long sessions live that begin from now on.
     pub fn session_limits(mut self, limits: SessionLimits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// How long one-time tokens live that are issued from now on.
+    pub fn ticket_lives(mut self, lives: TicketLives) -> Self {
+        self.ticket_lives = lives;
         self
     }
 
@@ -437,6 +446,7 @@ impl Builder {
             passwords: self.passwords,
             names: self.names,
             limits: self.limits,
+            ticket_lives: self.ticket_lives,
             history: self.history,
             hooks: self.hooks,
             rules: self.rules,

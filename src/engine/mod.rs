@@ -44,6 +44,7 @@ mod sessions;
 mod statistics;
 mod sweep;
 mod throttle;
+mod tickets;
 mod timeline;
 mod users;
 mod verify;
@@ -83,6 +84,7 @@ pub use separation::SeparationOfDuty;
 pub use sessions::Sessions;
 pub use statistics::Statistics;
 pub use sweep::Maintenance;
+pub use tickets::{EmailChange, EmailChangeStep, IssuedTicket, MagicLink, PasswordReset, Tickets};
 pub use users::Users;
 pub use verify::Verification;
 #[cfg(feature = "testing")]
@@ -106,6 +108,7 @@ use crate::secret::Entropy;
 use crate::session::SessionLimits;
 use crate::store::{Change, Scan, Sink, Store, Table};
 use crate::throttle::ThrottlePolicy;
+use crate::ticket::TicketLives;
 use crate::user::NameRules;
 use context::Rules;
 use passwords::PasswordRules;
@@ -134,6 +137,7 @@ const TABLES: &[&[Table]] = &[
     crate::history::TABLES,
     crate::challenge::TABLES,
     crate::throttle::TABLES,
+    crate::ticket::TABLES,
     crate::factor::TABLES,
     crate::audit::TABLES,
     bookkeeping::TABLES,
@@ -326,6 +330,7 @@ pub(crate) struct Engine {
     passwords: PasswordRules,
     user_ids: ids::UserIds,
     limits: SessionLimits,
+    ticket_lives: TicketLives,
     history: HistoryPolicy,
     events: events::Bus,
     rules: Rules,
@@ -352,6 +357,7 @@ struct Parts {
     passwords: PasswordRules,
     names: NameRules,
     limits: SessionLimits,
+    ticket_lives: TicketLives,
     history: HistoryPolicy,
     hooks: events::Hooks,
     rules: Rules,
@@ -376,6 +382,7 @@ impl Engine {
             passwords,
             names,
             limits,
+            ticket_lives,
             history,
             hooks,
             rules,
@@ -401,6 +408,7 @@ impl Engine {
             passwords,
             user_ids,
             limits,
+            ticket_lives,
             history,
             events: events::Bus::new(hooks),
             rules,

@@ -48,6 +48,8 @@ pub struct Maintenance {
     pub ended_grants: usize,
     /// Rows of deleted users, roles, scopes, permissions, flags and ended sessions that were removed.
     pub leftovers: usize,
+    /// One-time tokens past their end that were removed.
+    pub expired_tickets: usize,
     /// Entries of login histories that were too old to be kept.
     pub history: usize,
     /// Passkey ceremonies past their time that were removed.
@@ -82,6 +84,7 @@ impl Portcullis {
         let leftovers = engine.sweep_leftovers(budget);
         let expired = engine.sweep_expired(budget);
         let ended = engine.sweep_ended(budget);
+        let tickets = engine.sweep_tickets(budget);
         let history = engine.sweep_history(budget);
         let seen = engine.write_seen(budget);
         let failures = engine.sweep_throttle(budget);
@@ -90,11 +93,13 @@ impl Portcullis {
         (done.leftovers, done.expired_sessions, done.seen_written) = (leftovers?, expired?, seen?);
         (done.ended_grants, done.abandoned_logins, done.history) = (ended?, abandoned?, history?);
         done.ended_ceremonies = ceremonies?;
+        done.expired_tickets = tickets?;
         done.idle_failures = failures?;
         let markers = engine.slice::<LeftoverRecord>(LEFTOVER, &[], 1)?;
         done.more = !markers.is_empty()
             || done.expired_sessions >= budget
             || done.ended_grants >= budget
+            || done.expired_tickets >= budget
             || done.abandoned_logins >= budget
             || done.history >= budget
             || done.ended_ceremonies >= budget
@@ -161,6 +166,7 @@ impl Engine {
             || self.stage_off::<AssignmentRecord>(&mut batch, AssignmentRecord::TABLE, &prefix)?
             || self.stage_off::<AccessRecord>(&mut batch, AccessRecord::TABLE, &prefix)?
             || self.stage_rules_off(&mut batch, FlagTarget::User(user))?
+            || self.stage_tickets_off(&mut batch, user)?
             || self.stage_off::<ContactRecord>(&mut batch, ContactRecord::TABLE, &prefix)?
             || self.stage_off::<AttributesRecord>(&mut batch, AttributesRecord::TABLE, &prefix)?
             || self.stage_off::<FormerPasswordRecord>(&mut batch, FormerPasswordRecord::TABLE, &prefix)?

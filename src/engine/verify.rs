@@ -25,6 +25,7 @@ use crate::separation::{SeparationRecord, SeparationStateRecord};
 use crate::session::SessionRecord;
 use crate::store::{self, Head, Kind, Record, Scan, Table};
 use crate::throttle::{AccountRecord, Counted, KeyRecord, RowRecord, SourceCount};
+use crate::ticket::TicketRecord;
 use crate::user::{AttributesRecord, ContactRecord, UserRecord};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -100,6 +101,7 @@ impl Portcullis {
         engine.verify_table::<FlagRecord>(&mut found)?;
         engine.verify_table::<FlagRuleRecord>(&mut found)?;
         engine.verify_table::<SessionRecord>(&mut found)?;
+        engine.verify_table::<TicketRecord>(&mut found)?;
         engine.verify_table::<ChallengeRecord>(&mut found)?;
         engine.verify_table::<FactorRecord>(&mut found)?;
         engine.verify_table::<DeviceRecord>(&mut found)?;
@@ -467,6 +469,7 @@ pub(crate) fn decode_as_every_record(bytes: &[u8]) -> usize {
         + taken::<FlagRecord>(bytes)
         + taken::<FlagRuleRecord>(bytes)
         + taken::<SessionRecord>(bytes)
+        + taken::<TicketRecord>(bytes)
         + taken::<ChallengeRecord>(bytes)
         + taken::<FactorRecord>(bytes)
         + taken::<DeviceRecord>(bytes)

@@ -11,12 +11,12 @@ pub use contact::{Contact, ContactKind, NewContact};
 #[cfg(feature = "import")]
 pub(crate) use names::is_address;
 pub use names::{ConfusableNames, EmailLocalPart};
-pub(crate) use names::{NameRules, find_by_verified_email, is_meant};
+pub(crate) use names::{NameRules, find_by_verified_email, find_verified_email, is_meant};
 #[cfg(feature = "import")]
 pub(crate) use ops::MAX_NEW_CONTACTS;
 pub(crate) use ops::{
-    read_user, stage_change, stage_contact, stage_contact_verified, stage_create, stage_generation,
-    stage_remove_contact, stage_status, stage_touch,
+    read_user, stage_change, stage_contact, stage_contact_changed, stage_contact_verified, stage_create,
+    stage_generation, stage_remove_contact, stage_status, stage_touch,
 };
 pub(crate) use record::{
     AttributesRecord, ContactRecord, Section, TABLES, USER, USER_BY_CREATION, USER_BY_LOGIN, USER_BY_STATUS,

@@ -279,13 +279,22 @@ pub(crate) fn find_by_verified_email(
     address: &str,
     rules: NameRules,
 ) -> Result<Option<Stored<UserRecord>>> {
+    match find_verified_email(store, address, rules)? {
+        Some(contact) => store::read(store, &contact.record.user),
+        None => Ok(None),
+    }
+}
+
+/// The contact by which somebody has verified an address, if anybody has.
+pub(crate) fn find_verified_email(
+    store: &dyn Store,
+    address: &str,
+    rules: NameRules,
+) -> Result<Option<Stored<ContactRecord>>> {
     let Ok(email) = text::email(address) else { return Ok(None) };
     let key = store::index_prefix(&email.found);
     let contact = store::find::<ContactRecord>(store, USER_BY_VERIFIED_EMAIL, &key)?;
-    match contact {
-        Some(contact) if is_meant(&contact.record, &email, rules) => store::read(store, &contact.record.user),
-        _ => Ok(None),
-    }
+    Ok(contact.filter(|contact| is_meant(&contact.record, &email, rules)))
 }
 
 /// Whether a contact that is found by an address is meant by it, or only one that differs in case.

@@ -241,6 +241,26 @@ pub(crate) fn stage_contact_verified(
     Ok(new)
 }
 
+/// Stages another e-mail address in the place of the contact's, which its holder has proved to hold.
+pub(crate) fn stage_contact_changed(
+    store: &dyn Store,
+    batch: &mut Batch,
+    user: UserId,
+    id: ContactId,
+    address: &str,
+    now: Timestamp,
+) -> Result<ContactRecord> {
+    let old = read_contact(store, user, id)?;
+    let email = NewContact::email(address).check()?;
+    let new = ContactRecord { value: address.to_owned(), email, verified: Some(now), ..old.record.clone() };
+    if let Some(address) = &new.email {
+        stage_verified(store, batch, &new, address)?;
+    }
+    batch.replace(&old, &new)?;
+    stage_touch(store, batch, user, now)?;
+    Ok(new)
+}
+
 /// Stages the removal of a contact.
 pub(crate) fn stage_remove_contact(
     store: &dyn Store,

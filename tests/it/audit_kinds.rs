@@ -4,6 +4,7 @@ use crate::authenticator::Authenticator;
 use crate::factors::keys;
 use crate::passkeys::register;
 use crate::support::{OTHER, PASSWORD, backwards, log_in, sound, user, world_with};
+use crate::tickets_reset::{PRESENTED, start_reset};
 use portcullis::{
     Ability, Actor, AuditKind, Client, ContactId, Credentials, DelegationId, DeviceId, FactorId, Flag,
     FlagChange, FlagState, FlagTarget, Grant, NewContact, NewUser, Outcome, PasskeyId, Permission,
@@ -70,6 +71,7 @@ pub(crate) fn scene() -> Scene {
     let phone = gate.users().add_contact(ada, &NewContact::phone("+44 20")).unwrap().id;
     gate.users().verify_contact(ada, phone).unwrap();
     gate.factors().issue_recovery_codes(ada).unwrap();
+    start_reset(&gate, ada);
     let factor = gate.factors().of_user(ada).unwrap()[0].id;
     let passkey = register(&gate, ada, &mut Authenticator::named("ada")).unwrap().id;
     Scene {
@@ -133,6 +135,8 @@ pub(crate) const OPERATIONS: &[Operation] = {
             |s| (S::User(s.ada), None),
             |s| s.gate.users().mark_password_compromised(s.ada).unwrap(),
         ),
+        (K::TicketIssued, |s| (S::User(s.ada), None), |s| start_reset(&s.gate, s.ada)),
+        (K::TicketRevoked, |s| (S::User(s.ada), None), |s| s.gate.tickets().revoke_all(s.ada).unwrap()),
         (K::UserDeleted, |s| (S::User(s.ada), None), |s| s.gate.users().delete(s.ada).unwrap()),
         (
             K::RoleUpdated,
@@ -490,5 +494,6 @@ fn every_change_writes_exactly_one_record_that_says_who_did_what_to_whom() {
         AuditKind::NameConfusable,
         AuditKind::PasskeySuspended,
     ]);
+    kinds.extend(PRESENTED);
     assert!(kinds.iter().eq(AuditKind::ALL), "{kinds:?}");
 }

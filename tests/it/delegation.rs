@@ -84,6 +84,9 @@ fn what_is_written_in_nobodys_name_is_known() {
         ("sweep.rs", 3),        // what has no effect any more, and last-seen times
         ("throttle/mod.rs", 1), // that an attempt was refused for a time
         ("throttle/populate.rs", 1), // for benches only
+        ("tickets/expired.rs", 1), // tokens past their end
+        ("tickets/issue.rs", 1), // what a stranger asks for
+        ("tickets/redeem.rs", 3), // in the name of who presents a token, and why one is refused
         ("write.rs", 2),        // the write path itself, and the refusals of delegated actors
     ];
     let engine = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/engine");

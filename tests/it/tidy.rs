@@ -23,6 +23,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("history", 4),
     ("credential", 4),
     ("challenge", 4),
+    ("ticket", 4),
     ("factor", 4),
     ("passkey", 4),
     ("audit", 4),

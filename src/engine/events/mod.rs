@@ -63,6 +63,8 @@ pub enum EventKind {
     LoginNameChanged,
     /// A contact detail was added, verified or removed.
     ContactChanged(ContactId),
+    /// The holder of an e-mail address refused that another one takes its place: somebody else has begun that.
+    EmailChangeRefused(ContactId),
     /// A second factor was confirmed or removed, or its recovery codes were issued anew.
     FactorChanged(FactorId),
     /// A passkey was registered or removed.
@@ -94,6 +96,7 @@ impl EventKind {
             Self::PasswordCompromised => "password_compromised",
             Self::LoginNameChanged => "login_name_changed",
             Self::ContactChanged(_) => "contact_changed",
+            Self::EmailChangeRefused(_) => "email_change_refused",
             Self::FactorChanged(_) => "factor_changed",
             #[cfg(feature = "passkeys")]
             Self::PasskeyChanged(_) => "passkey_changed",

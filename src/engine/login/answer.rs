@@ -25,9 +25,9 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 /// How long a code that was sent is good: at most ten minutes (OWASP ASVS 5.0 6.5.5).
-const CODE_LIFE: Duration = Duration::from_secs(600);
+pub(in crate::engine) const CODE_LIFE: Duration = Duration::from_secs(600);
 /// No code or password is longer.
-const LONGEST: usize = MAX_PASSWORD_BYTES;
+pub(in crate::engine) const LONGEST: usize = MAX_PASSWORD_BYTES;
 
 /// What somebody answers to a [`Challenge`] with. `Debug` shows none of it.
 #[derive(Clone)]
@@ -35,7 +35,7 @@ const LONGEST: usize = MAX_PASSWORD_BYTES;
 pub struct Answer(Kind);
 
 #[derive(Clone)]
-enum Kind {
+pub(in crate::engine) enum Kind {
     Totp(SecretText),
     RecoveryCode(SecretText),
     SentCode(SecretText),
@@ -65,6 +65,11 @@ impl Answer {
         Self(Kind::NewPassword(SecretText::new(password)))
     }
 
+    /// What it is, for whoever asks for a factor outside of a login.
+    pub(in crate::engine) fn kind(&self) -> &Kind {
+        &self.0
+    }
+
     #[cfg(feature = "passkeys")]
     pub(super) fn of_passkey(response: String) -> Self {
         Self(Kind::Passkey(SecretText::new(response)))
@@ -77,7 +82,7 @@ impl Answer {
         }
     }
 
-    fn secret(&self) -> &SecretText {
+    pub(in crate::engine) fn secret(&self) -> &SecretText {
         match &self.0 {
             Kind::Totp(secret)
             | Kind::RecoveryCode(secret)
@@ -89,7 +94,7 @@ impl Answer {
     }
 
     /// The most bytes that are looked at; what a browser answers is measured where it is read.
-    fn longest(&self) -> usize {
+    pub(in crate::engine) fn longest(&self) -> usize {
         match self.0 {
             #[cfg(feature = "passkeys")]
             Kind::Passkey(_) => usize::MAX,
@@ -143,6 +148,12 @@ impl CodeToSend {
     #[must_use]
     pub fn expires(&self) -> Timestamp {
         self.expires
+    }
+}
+
+impl CodeToSend {
+    pub(in crate::engine) fn new(contact: Contact, code: Zeroizing<String>, expires: Timestamp) -> Self {
+        Self { contact, code, expires }
     }
 }
 
@@ -224,6 +235,7 @@ impl Portcullis {
             verified: None,
             roles: challenge.record.roles.clone(),
             answered: Some((challenge, entered)),
+            link: None,
             #[cfg(feature = "passkeys")]
             assertion: None,
             admission,
@@ -313,7 +325,10 @@ impl Portcullis {
 }
 
 /// The contact of a factor, if it is one to send codes to and is still verified.
-fn reachable(store: &dyn store::Store, factor: &FactorRecord) -> Result<Option<Stored<ContactRecord>>> {
+pub(in crate::engine) fn reachable(
+    store: &dyn store::Store,
+    factor: &FactorRecord,
+) -> Result<Option<Stored<ContactRecord>>> {
     let Secret::Contact { contact, .. } = factor.secret else { return Ok(None) };
     let found = store::read::<ContactRecord>(store, &(factor.user, contact))?;
     Ok(found.filter(|found| factor.confirmed.is_some() && found.record.verified.is_some()))
@@ -364,7 +379,7 @@ impl Engine {
     }
 
     /// Whether the factor to which a code was sent is still one of the user's.
-    pub(super) fn sent_code_use(
+    pub(in crate::engine) fn sent_code_use(
         &self,
         plan: &mut crate::engine::write::Plan<'_>,
         user: crate::id::UserId,

@@ -13,6 +13,7 @@ use crate::engine::events::{Event, EventKind};
 use crate::engine::passkeys::{Assertion, PasskeyProof, stage_assertion};
 use crate::engine::passwords::{Prepared, stage_new_password};
 use crate::engine::throttle::Admission;
+use crate::engine::tickets::PresentedLink;
 use crate::engine::view::ViewTime;
 use crate::engine::write::{Entry, Plan};
 use crate::engine::{Engine, duty};
@@ -39,6 +40,8 @@ pub(in crate::engine) struct Proved<'p> {
     pub(in crate::engine) roles: Option<Vec<RoleId>>,
     /// The challenge that is answered, and what with. It is spent by the right answer.
     pub(in crate::engine) answered: Option<(Stored<ChallengeRecord>, Entered<'p>)>,
+    /// The magic link that was presented, which is spent by this step.
+    pub(in crate::engine) link: Option<PresentedLink<'p>>,
     /// The passkey that says who comes, where that is how the login began.
     #[cfg(feature = "passkeys")]
     pub(in crate::engine) assertion: Option<&'p Assertion>,
@@ -221,6 +224,11 @@ impl Engine {
             && let Err(refusal) = self.plan_answer(plan, challenge, *entered, &mut progress)?
         {
             return Ok(Err(refusal));
+        }
+        if let Some(link) = &proved.link
+            && let Err(refused) = Self::stage_link(plan, link)?
+        {
+            return Ok(Err(Refusal::Link(refused)));
         }
         if let Some(admission) = &proved.admission
             && let Err(refusal) = admission.succeeded(plan, proved.user)?

@@ -9,6 +9,7 @@ mod passkey;
 mod refusal;
 
 pub use answer::{Answer, CodeToSend};
+pub(super) use answer::{CODE_LIFE, Kind as AnswerKind, LONGEST, reachable};
 pub(super) use complete::Proved;
 #[cfg(feature = "passkeys")]
 pub use passkey::PasskeyLogin;
@@ -267,6 +268,7 @@ impl Portcullis {
             verified: Some((password, credential.record.phc)),
             roles: roles.map(<[RoleId]>::to_vec),
             answered: None,
+            link: None,
             #[cfg(feature = "passkeys")]
             assertion: None,
             admission: Some(admission),

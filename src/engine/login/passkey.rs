@@ -82,6 +82,7 @@ impl Passkeys<'_> {
             verified: None,
             roles: None,
             answered: None,
+            link: None,
             assertion: Some(&assertion),
             admission: None,
         };

@@ -5,6 +5,7 @@ use crate::assurance::Methods;
 use crate::audit::{Actor, AuditKind, Outcome, Subject};
 use crate::engine::Engine;
 use crate::engine::throttle::{Admission, Fault};
+use crate::engine::tickets::Refused;
 use crate::engine::write::{Entry, Plan};
 use crate::error::{Denial, Result};
 use crate::history::LoginOutcome;
@@ -29,6 +30,8 @@ pub(in crate::engine) enum Refusal {
     Passkey(&'static str),
     /// The rule of that number.
     Context(usize),
+    /// The magic link.
+    Link(Refused),
 }
 
 impl Refusal {
@@ -49,6 +52,7 @@ impl Refusal {
             Self::NotActive(status) => status.clone(),
             Self::PasswordEnded => "the password was issued for a time that is over".to_owned(),
             Self::Changed => "the account changed while it was verified".to_owned(),
+            Self::Link(refused) => refused.detail().to_owned(),
             Self::Stopped => "too many failures in a row".to_owned(),
             Self::Answer(what) => format!("wrong answer: {what}"),
             #[cfg(feature = "passkeys")]
@@ -64,9 +68,12 @@ impl Refusal {
             Self::Answer(_) => LoginOutcome::WrongFactor,
             #[cfg(feature = "passkeys")]
             Self::Passkey(_) => LoginOutcome::WrongFactor,
-            Self::NotActive(_) | Self::Changed | Self::PasswordEnded | Self::Stopped | Self::Context(_) => {
-                LoginOutcome::NotAllowed
-            }
+            Self::NotActive(_)
+            | Self::Changed
+            | Self::PasswordEnded
+            | Self::Stopped
+            | Self::Context(_)
+            | Self::Link(_) => LoginOutcome::NotAllowed,
         }
     }
 }
@@ -88,6 +95,9 @@ impl Engine {
         client: &Client,
         admission: Option<&Admission<'_>>,
     ) -> Result<LoginStep> {
+        if let (Refusal::Link(refused), Some(admission)) = (refusal, admission) {
+            return self.deny_link(refused, admission);
+        }
         let mut detail = refusal.detail();
         if let Some(admission) = admission {
             detail.push_str(&admission.refused_before());
