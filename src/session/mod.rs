@@ -77,7 +77,8 @@ impl Client {
         self
     }
 
-    /// The source address.
+    /// The source address: the client's own, and not that of a proxy before the application, or all clients count as one
+    /// where failures are counted. Leave it out where it is not known for sure.
     pub fn ip(mut self, ip: IpAddr) -> Self {
         self.ip = Some(ip);
         self

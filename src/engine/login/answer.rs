@@ -176,7 +176,8 @@ impl Portcullis {
     /// # Errors
     /// `InvalidInput` for an answer above 1,024 bytes, a client detail that breaks a rule, or a new password that does;
     /// `Busy` where a hash is to be computed and the admission gate is full; the storage kinds. Refusals are
-    /// [`LoginStep::Denied`]: with [`Denial::Challenge`] where the token names no login under way.
+    /// [`LoginStep::Denied`]: with [`Denial::Challenge`] where the token names no login under way, and with
+    /// [`Denial::Throttled`] where too many answers were wrong, in this login or others of the user.
     pub fn answer(&self, challenge: impl AsRef<str>, answer: &Answer, client: &Client) -> Result<LoginStep> {
         client.check()?;
         let text = answer.secret().expose();

@@ -190,9 +190,12 @@ impl Portcullis {
     /// until the next login, which hashes the password anew. The session and its audit record are durable when this
     /// returns.
     ///
+    /// After too many failures, an attempt is refused before anything is computed for it, with [`Denial::Throttled`] and how
+    /// long to wait; of a name that nobody has just as of a user's. See [`ThrottlePolicy`](crate::ThrottlePolicy).
+    ///
     /// # Errors
-    /// `Denied` with [`Denial::Credentials`], or with [`Denial::FactorRequired`] or [`Denial::PasswordChangeRequired`]
-    /// where the password was right; `InvalidInput` for a password above 1,024 bytes or a client detail that breaks a
+    /// `Denied` with [`Denial::Credentials`], with [`Denial::Throttled`], or with [`Denial::FactorRequired`] or
+    /// [`Denial::PasswordChangeRequired`] where the password was right; `InvalidInput` for a password above 1,024 bytes or a client detail that breaks a
     /// rule, before any hash is computed; `Busy` where the admission gate is full; the storage kinds.
     ///
     /// ```
