@@ -104,7 +104,7 @@ impl fmt::Debug for TotpEnrolment {
 ///
 /// let enrolment = gate.factors().enrol_totp(ada, "phone")?;
 /// // Show enrolment.uri() as a QR code; the app answers with a code.
-/// # let code = portcullis::testing::totp_code(enrolment.secret(), gate.now());
+/// # let code = portcullis::testing::totp_code(enrolment.secret(), gate.now())?;
 /// gate.factors().confirm_totp(ada, enrolment.factor(), &code)?;
 /// let recovery = gate.factors().issue_recovery_codes(ada)?; // to be printed
 /// assert_eq!(recovery.len(), 10);

@@ -36,7 +36,9 @@ fn of_sixty_four_who_present_a_token_at_once_one_comes_through() {
         });
         assert_eq!(won, 1, "{kind:?}");
         let count = |of| all(|page| gate.audit().by_kind(of, page)).len();
-        assert_eq!((count(AuditKind::TicketUsed), count(AuditKind::TicketReplayed)), (1, 63), "{kind:?}");
+        // Who read the row before the one and the account after it is told apart from one who came later.
+        let refused = count(AuditKind::TicketReplayed) + count(AuditKind::TicketRefused);
+        assert_eq!((count(AuditKind::TicketUsed), refused), (1, 63), "{kind:?}");
         if kind == Kind::Link {
             assert_eq!(all(|page| gate.sessions().of_user(ada, page)).len(), 1);
         }
