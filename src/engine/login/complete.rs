@@ -99,16 +99,13 @@ impl Engine {
         client: &Client,
         goes_on: bool,
     ) -> Result<LoginStep> {
-        let id = proved.user;
+        let (id, source) = (proved.user, Source::of(client.ip));
         let barred = self.refused_in_context(id, client)?;
         let upgraded = match &proved.verified {
             Some((password, phc)) if barred.is_none() && self.is_open_to(proved)? => {
-                self.hasher.upgrade(password, phc, Source::of(client.ip))?.map(|new| (phc.as_str(), new))
+                self.hasher.upgrade(password, phc, source)?.map(|new| (phc.as_str(), new))
             }
-            Some((password, phc)) => {
-                self.hasher.as_if_wrong(password, phc, Source::of(client.ip))?;
-                None
-            }
+            Some((password, phc)) => self.hasher.as_if_wrong(password, phc, source).map(|()| None)?,
             None => None,
         };
         if let Some(refusal) = barred {
