@@ -22,6 +22,8 @@ const NOBODY: u64 = u32::MAX as u64;
 pub(crate) struct Newcomer {
     pub(crate) user: NewUser,
     pub(crate) roles: Vec<(RoleId, ScopeId)>,
+    /// Why the breach check of the password failed, where it is taken all the same.
+    pub(crate) unchecked: Option<String>,
 }
 
 /// What a newcomer takes for itself, and what nobody else may have taken: names, addresses and looks, by digests.
@@ -99,6 +101,16 @@ impl<'g> Newcomers<'g> {
         Users { gate: self.gate }.check_secret(user)
     }
 
+    /// Refuses a password that was breached, and says why that could not be told where it is taken all the same. To be
+    /// asked once for each user. Nothing is written down in a dry run.
+    pub(crate) fn ask_about_breaches(&self, user: &NewUser, write: bool) -> Result<Option<String>> {
+        let Some(password) = &user.password else { return Ok(None) };
+        match write {
+            true => self.gate.engine().ask_about_breaches(self.gate.actor, None, password.expose()),
+            false => self.gate.engine().breached(password.expose()),
+        }
+    }
+
     /// The scope of a path.
     pub(crate) fn scope(&self, path: &str) -> Result<Option<ScopeId>> {
         self.gate.scopes().find(path)
@@ -119,7 +131,7 @@ impl<'g> Newcomers<'g> {
     /// checked again.
     pub(crate) fn try_out(&self, newcomer: &Newcomer) -> Result<(usize, Claims)> {
         let secret = newcomer.user.password.is_some() || newcomer.user.password_hash.is_some();
-        let secret = secret.then(|| Prepared::stored(""));
+        let secret = secret.then(|| Prepared::stored("").unchecked(newcomer.unchecked.clone()));
         let engine = self.gate.engine();
         let (operations, claims) = engine.try_out(|plan| {
             stage(engine, plan, UserId::from_number(NOBODY), newcomer, secret.as_ref())?;
@@ -140,7 +152,7 @@ impl<'g> Newcomers<'g> {
         let engine = self.gate.engine();
         let mut fresh = Vec::with_capacity(group.len());
         for newcomer in group {
-            let secret = engine.first_secret(self.gate.actor, &newcomer.user)?;
+            let secret = engine.hash_first_secret(&newcomer.user, newcomer.unchecked.clone())?;
             fresh.push((engine.user_ids.next(&*engine.store)?, secret));
         }
         engine.write(self.gate.actor(), |plan| {

@@ -52,6 +52,12 @@ impl Prepared {
         Self { phc: phc.to_owned(), based_on: None, unchecked: None, own: true, must_change: false }
     }
 
+    /// The same, with why the breach check failed, where it did.
+    #[cfg(feature = "import")]
+    pub(super) fn unchecked(self, why: Option<String>) -> Self {
+        Self { unchecked: why, ..self }
+    }
+
     /// The same, to take the place of the password of that revision and of no other.
     pub(super) fn based_on(self, revision: u32) -> Self {
         Self { based_on: Some(Some(revision)), ..self }
@@ -207,14 +213,17 @@ impl Engine {
         let phc = credential.as_ref().map(|credential| credential.phc.as_str());
         let verified = self.hasher.verify(present, phc, source)?;
         let now = self.now();
-        let why = match credential {
+        let why = match &credential {
             None => "the user has no password",
             Some(_) if !verified => "wrong password",
-            Some(credential) if credential::has_ended(&credential, now) => "the password has ended",
+            Some(credential) if credential::has_ended(credential, now) => "the password has ended",
             Some(_) if !account.status.is_active_at(now) => "the user is not active",
             Some(_) if admission.is_stopped(id)? => "too many failures in a row",
             Some(credential) => return Ok(credential.revision),
         };
+        if let Some(phc) = phc.filter(|_| verified) {
+            self.hasher.as_if_wrong(present, phc, source)?;
+        }
         let detail = format!("{why}{}", admission.refused_before());
         self.write(Actor::Anonymous, |plan| {
             let entry = Entry::of(Subject::User(id)).detail(detail.as_str());
@@ -272,10 +281,22 @@ impl Engine {
 
     /// What to store of the secret of a user that is to be made: the hash of a password, or one that another system made.
     pub(super) fn first_secret(&self, by: Actor, user: &NewUser) -> Result<Option<Prepared>> {
+        let unchecked = match &user.password {
+            Some(password) => self.ask_about_breaches(by, None, password.expose())?,
+            None => None,
+        };
+        self.hash_first_secret(user, unchecked)
+    }
+
+    /// The same where the breach check was asked already; why it failed, if it did.
+    pub(super) fn hash_first_secret(
+        &self,
+        user: &NewUser,
+        unchecked: Option<String>,
+    ) -> Result<Option<Prepared>> {
         let must_change = user.must_change;
         Ok(match (&user.password, &user.password_hash) {
             (Some(password), _) => {
-                let unchecked = self.ask_about_breaches(by, None, password.expose())?;
                 let phc = self.hasher.hash(password.expose(), Source::Administration)?;
                 Some(Prepared { phc, based_on: None, unchecked, own: false, must_change })
             }
@@ -284,8 +305,29 @@ impl Engine {
         })
     }
 
+    /// As [`breached`](Self::breached), and writes down that a password was refused because the check failed.
+    pub(super) fn ask_about_breaches(
+        &self,
+        by: Actor,
+        user: Option<UserId>,
+        password: &str,
+    ) -> Result<Option<String>> {
+        let asked = self.breached(password);
+        if let Err(error) = &asked
+            && error.password_problem() == Some(PasswordProblem::NotChecked)
+        {
+            let why = std::error::Error::source(error).map_or_else(String::new, ToString::to_string);
+            self.write(by, |plan| {
+                let mut entry = breach_check_failed(&why);
+                entry.subject = user.map(Subject::User);
+                plan.record_outcome(AuditKind::BreachCheckFailed, Outcome::Denied, by, entry)
+            })?;
+        }
+        asked
+    }
+
     /// Refuses what was breached. Why the check failed, where the password is taken all the same.
-    fn ask_about_breaches(&self, by: Actor, user: Option<UserId>, password: &str) -> Result<Option<String>> {
+    pub(super) fn breached(&self, password: &str) -> Result<Option<String>> {
         let Some(breach) = &self.passwords.breach else { return Ok(None) };
         let password = Normal::of(password)?;
         match breach.times_seen(&BreachQuery::of(&password)) {
@@ -296,11 +338,6 @@ impl Engine {
             )),
             Err(error) if self.passwords.accept_unchecked => Ok(Some(error.to_string())),
             Err(error) => {
-                self.write(by, |plan| {
-                    let mut entry = breach_check_failed(&error.to_string());
-                    entry.subject = user.map(Subject::User);
-                    plan.record_outcome(AuditKind::BreachCheckFailed, Outcome::Denied, by, entry)
-                })?;
                 let message =
                     "could not be compared with those that were made public by breaches; try again later";
                 Err(Error::password(PasswordProblem::NotChecked, message).caused_by(error))

@@ -59,7 +59,7 @@ pub(super) fn fault_of(field: &str, error: &Error) -> Fault {
 }
 
 pub(super) fn read(newcomers: Newcomers<'_>, line: Json) -> Result<Reading> {
-    let newcomer = Newcomer { user: NewUser::new(""), roles: Vec::new() };
+    let newcomer = Newcomer { user: NewUser::new(""), roles: Vec::new(), unchecked: None };
     let mut reader = Reader { newcomers, into: Reading { canonical: None, newcomer, faults: Vec::new() } };
     match line {
         Json::Map(fields) => reader.fields(fields)?,

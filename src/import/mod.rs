@@ -266,6 +266,11 @@ impl<T: FnMut(&Problem)> Walk<'_, T> {
                 faults.insert(0, fault);
             }
         }
+        match self.newcomers.ask_about_breaches(&newcomer.user, self.write) {
+            Ok(unchecked) => newcomer.unchecked = unchecked,
+            Err(error) if is_of_the_line(&error) => faults.push(fault_of("password", &error)),
+            Err(error) => return Err(error),
+        }
         // What only a plan can tell is told also where the login name is no good.
         let login_is_good = canonical.is_some() && faults.iter().all(|fault| fault.field != "login");
         if !login_is_good {

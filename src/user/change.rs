@@ -60,7 +60,8 @@ impl NewUser {
     /// one that is known there, however short. The first login that succeeds makes it an Argon2id hash of the present
     /// cost.
     ///
-    /// Argon2id of version 19 with 32 bytes is always taken; what else is, the feature `legacy` says.
+    /// Argon2id of version 19 with 32 bytes is always taken; what else is, the feature `legacy` says. No rule for new
+    /// passwords is applied to it, so that a [delegated](crate::Portcullis::delegated) handle is refused.
     pub fn password_hash(mut self, stored: impl Into<String>) -> Self {
         self.password_hash = Some(SecretText::new(stored));
         self

@@ -459,6 +459,10 @@ fn homes_are_checked_and_survive_their_scope() {
         .map(|(n, home)| NewUser::new(format!("h{n}")).home(*home).email("a@x.org").profile("a", 1));
     let made = gate.delegated(mia).users().create_many(new).unwrap();
     assert_eq!(made.iter().map(|user| user.home).collect::<Vec<_>>(), homes);
+    // A hash may be of a password that the delegate knows.
+    let hashed = NewUser::new("hashed").home(t.folder).password_hash(crate::legacy::HASHES[0].0);
+    uncovered(gate, "a hash", || gate.delegated(t.ada).users().create(hashed.clone()));
+    gate.users().create(hashed).unwrap();
     // Whose home is gone is for those who administer everywhere.
     gate.scopes().delete(homes[0]).unwrap();
     let handle = gate.delegated(t.ada);

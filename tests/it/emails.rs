@@ -370,3 +370,21 @@ fn a_profile_can_not_change_what_an_account_is() {
     users.set_status(ada.id, Status::active()).unwrap();
     assert_eq!(log_in(&world.gate, "ada", PASSWORD).unwrap().user(), ada.id);
 }
+
+/// A name is found by characters of another width, an address is not: what is one user's name to the one rule and another
+/// user's address to the other opens neither account.
+#[test]
+fn what_is_one_users_name_and_another_users_address_is_nobodys() {
+    let world = world();
+    let gate = &world.gate;
+    let wide = "\u{ff41}da@x.org";
+    let address = NewContact::email(wide).verified();
+    let bob = gate.users().create(NewUser::new("bob").password(OTHER).contact(address)).unwrap().id;
+    assert_eq!(log_in(gate, wide, OTHER).unwrap().user(), bob);
+    let ada = user(gate, "ada@x.org").id;
+    for password in [PASSWORD, OTHER] {
+        assert_eq!(log_in(gate, wide, password).unwrap_err().denial(), Some(Denial::Credentials));
+    }
+    assert_eq!(world.login("ada@x.org").user(), ada);
+    assert_eq!(log_in(gate, "bob", OTHER).unwrap().user(), bob);
+}

@@ -2,7 +2,7 @@
 
 use crate::support::*;
 use portcullis::testing::dump;
-use portcullis::{Builder, Denial, ErrorKind, NewUser, Portcullis, UserId};
+use portcullis::{Builder, Denial, ErrorKind, NewUser, Portcullis, Status, ThrottlePolicy, UserId};
 
 /// One of each scheme with its password; `src/crypto/legacy/tests` has their sources, and all the others.
 pub(crate) const HASHES: &[(&str, &str)] = &[
@@ -107,7 +107,7 @@ fn a_moved_user_stays_moved_on_disk() {
 
 #[test]
 fn what_can_not_be_verified_is_refused_when_it_is_given() {
-    let world = world();
+    let world = world_with(|builder| builder.admission_memory(64 << 20));
     let before = everything(&world.gate);
     for (stored, kind) in [
         ("{PLAIN}correct horse", ErrorKind::InvalidInput),
@@ -119,6 +119,11 @@ fn what_can_not_be_verified_is_refused_when_it_is_given() {
             ErrorKind::InvalidInput,
         ),
         ("$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ", ErrorKind::InvalidInput),
+        // More than the gate has for all hashes, so that its user could never log in.
+        (
+            "$argon2id$v=19$m=1048576,t=1,p=1$UmtRRmdBRU53QlptNk8ycw$UyyArpJ8yasrc93GImQjFQ",
+            ErrorKind::LimitExceeded,
+        ),
     ] {
         let new = NewUser::new("ada").password_hash(stored);
         let error = refused(world.gate.users().create(new), kind, Some("password_hash"));
@@ -175,4 +180,27 @@ fn verifying_goes_through_the_gate() {
         leave.send(()).unwrap();
         first.join().unwrap().unwrap();
     });
+}
+
+/// Otherwise the time of the answer would tell the password of an account that is closed.
+#[test]
+fn who_is_refused_with_the_right_password_pays_as_with_a_wrong_one() {
+    let gate = builder().throttle(ThrottlePolicy::new().danger_off()).in_memory().unwrap();
+    let (stored, password) = HASHES[0];
+    let cost = |attempt: &dyn Fn(&str) -> portcullis::Result<()>, password: &str| {
+        let before = gate.password_hashes_computed();
+        assert_eq!(attempt(password).unwrap_err().denial(), Some(Denial::Credentials));
+        gate.password_hashes_computed() - before
+    };
+    for status in [Status::disabled("left"), Status::locked("lost"), Status::pending()] {
+        let login = format!("{:?}", status.kind);
+        let user = NewUser::new(&login).password_hash(stored).status(status);
+        let user = gate.users().create(user).unwrap().id;
+        let to_log_in = |password: &str| log_in(&gate, &login, password).map(drop);
+        let to_change = |password: &str| gate.users().change_password(user, password, OTHER);
+        for attempt in [&to_log_in as &dyn Fn(&str) -> _, &to_change] {
+            assert_eq!([cost(attempt, "wrong"), cost(attempt, password)], [2, 2], "{login}");
+        }
+        assert!(credential(&gate, user).contains(stored));
+    }
 }

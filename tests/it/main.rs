@@ -40,6 +40,7 @@ mod guards;
 mod history;
 mod history_model;
 mod import;
+mod import_breaches;
 mod import_model;
 mod legacy;
 mod login;

@@ -102,16 +102,18 @@ impl Engine {
         client: &Client,
         goes_on: bool,
     ) -> Result<LoginStep> {
-        let id = proved.user;
-        if let Some(refusal) = self.refused_in_context(id, client)? {
+        let (id, source) = (proved.user, Source::of(client.ip));
+        let barred = self.refused_in_context(id, client)?;
+        let upgraded = match &proved.verified {
+            Some((password, phc)) if barred.is_none() && self.is_open_to(proved)? => {
+                self.hasher.upgrade(password, phc, source)?.map(|new| (phc.as_str(), new))
+            }
+            Some((password, phc)) => self.hasher.as_if_wrong(password, phc, source).map(|()| None)?,
+            None => None,
+        };
+        if let Some(refusal) = barred {
             return self.refuse(Some(id), &refusal, proved.methods, client, proved.admission.as_ref());
         }
-        let upgraded = match &proved.verified {
-            Some((password, phc)) if self.is_open_to(proved)? => {
-                self.hasher.upgrade(password, phc, Source::of(client.ip))?.map(|new| (phc.as_str(), new))
-            }
-            _ => None,
-        };
         let upgraded = upgraded.as_ref().map(|(old, new)| (*old, new.as_str()));
         let planned = self.write(Actor::User(id), |plan| {
             let step = self.plan_step(plan, proved, upgraded, client, goes_on)?;
