@@ -6,9 +6,7 @@ use super::{Engine, Portcullis, warrant};
 use crate::assurance::Method;
 use crate::audit::{AuditKind, Subject};
 use crate::clock::Timestamp;
-use crate::crypto::{
-    RecoveryCode, SEED, TotpAlgorithm, matching_code, matching_step, provisioning_uri, seed_text,
-};
+use crate::crypto::{RecoveryCode, SEED, matching_code, matching_step, provisioning_uri, seed_text};
 use crate::error::{Error, Result};
 use crate::factor::{self, Factor, FactorRecord, MAX_FACTORS, RECOVERY_CODES, Secret};
 use crate::id::{ContactId, FactorId, Key, UserId};
@@ -424,5 +422,5 @@ impl Portcullis {
 /// The code that an authenticator app with this seed shows at an instant.
 #[cfg(feature = "testing")]
 pub(crate) fn code_of(secret: &str, now: Timestamp) -> Result<String> {
-    crate::crypto::totp_code(TotpAlgorithm::Sha1, secret, now.as_secs())
+    crate::crypto::totp_code(crate::crypto::TotpAlgorithm::Sha1, secret, now.as_secs())
 }
