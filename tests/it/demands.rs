@@ -94,3 +94,31 @@ fn a_login_meanwhile_is_asked_for_what_an_assignment_demands() {
         assert!(weak.is_empty(), "a session of one factor has the role: {weak:?}");
     }
 }
+
+#[test]
+fn a_mailbox_gives_itself_no_factor() {
+    let world = world_with(|builder| builder.keys(keys()));
+    let (gate, client) = (&world.gate, Client::new());
+    let ada = world.user("ada").id;
+    gate.users().add_contact(ada, &NewContact::email("ada@x.org").verified()).unwrap();
+    let role = gate.roles().create("vault", []).unwrap();
+    gate.roles().update(role, RoleChange::new().assurance(Assurance::Two)).unwrap();
+    gate.roles().assign(ada, role).unwrap();
+    // With a factor of her own and without one: whoever reads her mail must not come to one, or it would reset the password.
+    for enrolled in [false, true] {
+        if enrolled {
+            let app = gate.factors().enrol_totp(ada, "hers").unwrap();
+            let code = totp_code(app.secret(), gate.now()).unwrap();
+            gate.factors().confirm_totp(ada, app.factor(), &code).unwrap();
+        }
+        let asked = gate.tickets().request_magic_link("ada", &client).unwrap();
+        let link = asked.issued().unwrap().token();
+        let step = gate.tickets().login_with_link(link, Some(asked.browser().as_str()), &client).unwrap();
+        let LoginStep::NeedsFactor(challenge) = step else { panic!("{step:?}") };
+        assert!(challenge.methods().is_empty());
+        let error = gate.enrol_at_login(&challenge, "theirs").unwrap_err();
+        assert_eq!(error.denial(), Some(Denial::Challenge));
+    }
+    assert_eq!(gate.factors().of_user(ada).unwrap().len(), 1);
+    sound(gate);
+}

@@ -292,8 +292,8 @@ impl Portcullis {
     /// one, where that matters.
     ///
     /// # Errors
-    /// `Denied` with [`Denial::Challenge`] where the token names no such login, or the user has a factor by now;
-    /// else as [`Factors::enrol_totp`](crate::Factors::enrol_totp).
+    /// `Denied` with [`Denial::Challenge`] where the token names no such login, the user has a factor by now, or the login
+    /// began with a magic link, which no code makes two factors of; else as [`Factors::enrol_totp`](crate::Factors::enrol_totp).
     pub fn enrol_at_login(&self, challenge: impl AsRef<str>, label: &str) -> Result<TotpEnrolment> {
         let engine = self.engine();
         let found = engine.challenge(challenge.as_ref())?;
@@ -305,7 +305,10 @@ impl Portcullis {
             let Some(live) = store::read::<ChallengeRecord>(plan.store, &found.record.id)? else {
                 return Err(Error::denied(Denial::Challenge));
             };
-            if engine.second_steps(plan, user)?.iter().any(|method| live.record.wants(*method)) {
+            // Where the code of an app would not get there, none is enrolled: a mailbox must not give itself a factor.
+            let gets_there = live.record.wants(Method::Totp);
+            let has = engine.second_steps(plan, user)?.iter().any(|method| live.record.wants(*method));
+            if !gets_there || has {
                 return Err(Error::denied(Denial::Challenge));
             }
             // One try makes way for the next, so that a login can not fill up what a user may have.
