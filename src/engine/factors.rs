@@ -5,6 +5,7 @@ use super::write::{Entry, Plan};
 use super::{Engine, Portcullis, warrant};
 use crate::assurance::Method;
 use crate::audit::{AuditKind, Subject};
+use crate::challenge::ChallengeRecord;
 use crate::clock::Timestamp;
 use crate::crypto::{
     RecoveryCode, SEED, TotpAlgorithm, matching_code, matching_step, provisioning_uri, seed_text,
@@ -12,10 +13,11 @@ use crate::crypto::{
 use crate::error::{Error, Result};
 use crate::factor::{self, Factor, FactorRecord, MAX_FACTORS, RECOVERY_CODES, Secret};
 use crate::id::{ContactId, FactorId, Key, UserId};
+use crate::passkey::PASSKEY;
 #[cfg(feature = "passkeys")]
 use crate::passkey::passkeys_of;
 use crate::secret::random;
-use crate::store::{self, Stored};
+use crate::store::{self, Scan, Stored};
 use crate::text;
 use crate::user::{self, ContactKind, ContactRecord};
 use std::fmt;
@@ -241,7 +243,8 @@ impl Factors<'_> {
         Ok(codes)
     }
 
-    /// Removes a factor: the very next use of it fails, also in a login that is under way.
+    /// Removes a factor: the very next use of it fails, also in a login that is under way. With the last one of its method
+    /// go the failures at it, so that they do not stop the one that comes after it.
     ///
     /// # Errors
     /// `NotFound`; the storage kinds.
@@ -252,6 +255,11 @@ impl Factors<'_> {
             let old = factor::read_factor(plan.store, user, id)?;
             plan.batch.remove(&old);
             user::stage_touch(plan.store, &mut plan.batch, user, plan.now)?;
+            let method = old.record.method();
+            let others = factor::of_user(plan.store, user)?;
+            if !others.iter().any(|other| other.record.id != id && other.record.method() == method) {
+                engine.forget_failures(plan, user, Some(method))?;
+            }
             record_change(plan, &old.record, AuditKind::FactorRemoved)?;
             Ok(old.record)
         })?;
@@ -283,6 +291,14 @@ fn stage_confirmed(
     user::stage_touch(plan.store, &mut plan.batch, new.user, plan.now)?;
     record_change(plan, &new, AuditKind::FactorEnrolled)?;
     Ok(new)
+}
+
+/// What second step a user makes.
+pub(super) struct SecondSteps {
+    /// How it can be made now.
+    pub(super) methods: Vec<Method>,
+    /// Whether it must be made: also where it can not be, since the passkey is suspended, or no relying party is set.
+    pub(super) due: bool,
 }
 
 impl Engine {
@@ -358,10 +374,15 @@ impl Engine {
     pub(super) fn stage_totp_use(
         &self,
         plan: &mut Plan<'_>,
-        user: UserId,
+        login: &ChallengeRecord,
         code: &str,
-        enrolling: Option<FactorId>,
     ) -> Result<bool> {
+        let user = login.user;
+        // The user may have got a factor since this login began to enrol one.
+        let enrolling = match login.enrolling {
+            Some(enrolling) if self.may_enrol(plan, login)? => Some(enrolling),
+            _ => None,
+        };
         for found in factor::of_user(plan.store, user)? {
             let enrols = enrolling == Some(found.record.id);
             if found.record.confirmed.is_none() && !enrols {
@@ -402,14 +423,27 @@ impl Engine {
         Ok(None)
     }
 
-    /// The methods by which the user can make a second step.
-    pub(super) fn second_steps(&self, plan: &Plan<'_>, user: UserId) -> Result<Vec<Method>> {
+    /// The second steps of the user.
+    pub(super) fn second_steps(&self, plan: &Plan<'_>, user: UserId) -> Result<SecondSteps> {
+        let prefix = user.bytes();
+        let any = Scan { prefix: &prefix, limit: 1, ..Scan::default() };
+        let passkeys = !plan.store.scan(PASSKEY, &any)?.is_empty();
         #[cfg(feature = "passkeys")]
-        let passkeys = self.relying_party.is_some()
+        let usable = self.relying_party.is_some()
             && passkeys_of(plan.store, user)?.iter().any(|passkey| passkey.record.suspended.is_none());
         #[cfg(not(feature = "passkeys"))]
-        let passkeys = false;
-        Ok(factor::methods_of(&factor::of_user(plan.store, user)?, passkeys))
+        let usable = false;
+        let mut methods = factor::methods_of(&factor::of_user(plan.store, user)?, passkeys);
+        let due = !methods.is_empty();
+        methods.retain(|method| usable || *method != Method::Passkey);
+        Ok(SecondSteps { methods, due })
+    }
+
+    /// Whether a factor may be enrolled in this login: where the user has none that would do, and has used what there is.
+    pub(super) fn may_enrol(&self, plan: &Plan<'_>, login: &ChallengeRecord) -> Result<bool> {
+        let steps = self.second_steps(plan, login.user)?;
+        let made = login.methods.has_second_step();
+        Ok((made || !steps.due) && !steps.methods.iter().any(|method| login.wants(*method)))
     }
 }
 

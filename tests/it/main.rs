@@ -43,6 +43,7 @@ mod import;
 mod import_model;
 mod legacy;
 mod login;
+mod login_attacks;
 mod login_model;
 mod model;
 mod names;

@@ -275,7 +275,7 @@ impl Portcullis {
     }
 
     /// Enrols an authenticator app in a login that asks for a factor of a user who has none that would do; its first code
-    /// is then the answer. Whoever knows the password can do this, so give users a factor before a role that asks for
+    /// is then the answer. One who has a factor that would not do alone, such as a mailbox, uses that first. Whoever knows the password can do this, so give users a factor before a role that asks for
     /// one, where that matters.
     ///
     /// # Errors
@@ -292,7 +292,7 @@ impl Portcullis {
             let Some(live) = store::read::<ChallengeRecord>(plan.store, &found.record.id)? else {
                 return Err(Error::denied(Denial::Challenge));
             };
-            if engine.second_steps(plan, user)?.iter().any(|method| live.record.wants(*method)) {
+            if !engine.may_enrol(plan, &live.record)? {
                 return Err(Error::denied(Denial::Challenge));
             }
             // One try makes way for the next, so that a login can not fill up what a user may have.

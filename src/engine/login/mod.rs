@@ -152,7 +152,8 @@ impl Challenge {
     }
 
     /// What can be answered with; for a new password there is nothing to choose from. Where a factor is asked for and
-    /// there is none here, the user has none that would do, and must enrol one first.
+    /// there is none here, the user has none that would do, and must enrol one first; or has a passkey that is suspended or
+    /// can not be asked for, and an administrator must remove that.
     #[must_use]
     pub fn methods(&self) -> &[Method] {
         &self.steps

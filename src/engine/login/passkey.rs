@@ -4,10 +4,10 @@ use super::LoginStep;
 use super::answer::Answer;
 use super::complete::Proved;
 use super::refusal::Refusal;
-use crate::assurance::Methods;
+use crate::assurance::{Method, Methods};
 use crate::audit::Actor;
 use crate::challenge::{ChallengeRecord, Step};
-use crate::engine::passkeys::{Assertion, PasskeyRefusal, Passkeys};
+use crate::engine::passkeys::{Assertion, PasskeyProof, PasskeyRefusal, Passkeys};
 use crate::engine::throttle::Attempt;
 use crate::engine::{Engine, Portcullis};
 use crate::error::{Denial, Error, Result};
@@ -135,5 +135,13 @@ impl Engine {
             Some(state) => self.check_assertion(state, response),
             None => Ok(Err(PasskeyRefusal::Unknown)),
         }
+    }
+}
+
+/// A passkey whose authenticator has verified its user is two factors in one.
+pub(super) fn with_passkey(methods: Methods, proof: PasskeyProof) -> Methods {
+    match proof.user_verified {
+        true => methods.with(Method::Passkey).with(Method::VerifiedPasskey),
+        false => methods.with(Method::Passkey),
     }
 }
