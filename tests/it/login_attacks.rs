@@ -7,7 +7,7 @@ use crate::support::{OTHER, PASSWORD, World, log_in, sound, world_with};
 use portcullis::testing::totp_code;
 use portcullis::{
     Answer, Assurance, Client, Credentials, Denial, HistoryPolicy, LoginStep, Method, NewContact, NewUser,
-    PasswordPolicy, RoleChange, RoleId, ThrottlePolicy, UserId,
+    PasswordPolicy, RoleChange, RoleId, Status, ThrottlePolicy, UserId,
 };
 
 fn demanding(world: &World) -> RoleId {
@@ -89,6 +89,22 @@ fn all_spellings_of_a_name_share_its_failures() {
         let error = log_in(&world.gate, spelling, PASSWORD).unwrap_err();
         assert_eq!(error.retry_after().map(|t| t.as_secs()), Some(30), "{spelling}");
     }
+}
+
+#[test]
+fn a_device_does_not_tell_the_right_password_of_a_disabled_account() {
+    let who = |password: &str| Credentials::password("ada", password);
+    let answers = [PASSWORD, OTHER].map(|password| {
+        let world = world_with(|builder| builder);
+        let ada = world.user("ada").id;
+        let login = world.gate.login(&who(PASSWORD), &Client::new()).unwrap();
+        let client = Client::new().device_token(login.device_token().unwrap());
+        world.gate.users().set_status(ada, Status::disabled("away")).unwrap();
+        let attempt = || world.gate.login(&who(password), &client).unwrap_err().denial();
+        (0..8).map(|_| attempt()).collect::<Vec<_>>()
+    });
+    assert_eq!(answers[0], answers[1]);
+    assert_ne!(answers[0][7], Some(Denial::Credentials));
 }
 
 #[test]

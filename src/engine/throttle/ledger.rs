@@ -76,7 +76,8 @@ impl Admission<'_> {
         }
         let party = counts.account.map_or(Party::Stranger, |(_, party)| party);
         let user = counts.account.map(|(user, _)| user).or(user);
-        match user.filter(|_| fault == Fault::Wrong) {
+        // A device that is stopped goes on as anybody, so that there both may count.
+        match user.filter(|_| fault == Fault::Wrong || matches!(party, Party::Device(_))) {
             Some(user) => self.stage_wrong(plan, user, party, counts.method),
             None => Ok(()),
         }
