@@ -244,6 +244,7 @@ impl Portcullis {
             return Err(Error::denied(Denial::Challenge));
         };
         let user = found.record.user;
+        check_sent(&found.record)?;
         let code = sent_code(&*engine.entropy)?;
         let phc = engine.hasher.hash(&code, Source::Unknown)?;
         let ((contact, expires), _) = engine.write(Actor::User(user), |plan| {
@@ -251,12 +252,7 @@ impl Portcullis {
             let Some(live) = live.filter(|live| live.record.expires > plan.now) else {
                 return Err(Error::denied(Denial::Challenge));
             };
-            if live.record.sent >= MAX_SENT {
-                return Err(Error::limit(
-                    "challenge",
-                    format!("{MAX_SENT} codes were sent; start the login again"),
-                ));
-            }
+            check_sent(&live.record)?;
             let sent_to = factor::read_factor(plan.store, user, factor)?;
             let contact = reachable(plan.store, &sent_to.record)?.ok_or_else(|| {
                 Error::not_found("factor", format_args!("a way to send a code to {factor}"))
@@ -309,6 +305,14 @@ impl Portcullis {
         })?;
         Ok(enrolment)
     }
+}
+
+/// Whether one more code may be sent: asked before its hash is computed, and again in the commit.
+fn check_sent(login: &ChallengeRecord) -> Result<()> {
+    if login.sent < MAX_SENT {
+        return Ok(());
+    }
+    Err(Error::limit("challenge", format!("{MAX_SENT} codes were sent; start the login again")))
 }
 
 /// The contact of a factor, if it is one to send codes to and is still verified.
