@@ -210,6 +210,12 @@ impl Keyring {
         Ok(sealed)
     }
 
+    /// Whether a sealed value is sealed with the current key.
+    pub(crate) fn is_current(&self, sealed: &[u8]) -> bool {
+        let mark = self.current.and_then(|id| self.mark(id).ok());
+        mark.is_some_and(|mark| sealed.get(1..HEADER) == Some(mark.as_slice()))
+    }
+
     /// Decrypts what any key of the ring sealed for the same context and additional data.
     ///
     /// # Errors
@@ -251,6 +257,11 @@ pub(crate) fn marked_id(mark: &[u8]) -> Result<KeyId> {
         (MARK, Some(number)) => Ok(KeyId(u32::from_be_bytes(*number))),
         _ => Err(Error::damaged(format!("the mark of a key has {} bytes where {MARK} are due", mark.len()))),
     }
+}
+
+/// The key that a value is sealed with.
+pub(crate) fn sealed_with(sealed: &[u8]) -> Result<KeyId> {
+    marked_id(sealed.get(1..HEADER).unwrap_or_default())
 }
 
 /// A key of its own for each use, so that none of them says anything about another. The context strings of BLAKE3's key

@@ -15,6 +15,7 @@ pub use gate::Admission;
 #[cfg(feature = "tokio")]
 pub(crate) use gate::{Entering, Permit};
 pub(crate) use gate::{Gate, Limits, Source};
+pub(crate) use keys::sealed_with;
 pub use keys::{KeyId, Keyring};
 #[cfg(feature = "legacy")]
 pub(crate) use legacy::SignerKey;

@@ -5,15 +5,17 @@ use super::write::{Entry, Plan};
 use super::{Engine, Portcullis, warrant};
 use crate::assurance::Method;
 use crate::audit::{AuditKind, Subject};
+use crate::challenge::ChallengeRecord;
 use crate::clock::Timestamp;
 use crate::crypto::{RecoveryCode, SEED, matching_code, matching_step, provisioning_uri, seed_text};
 use crate::error::{Error, Result};
 use crate::factor::{self, Factor, FactorRecord, MAX_FACTORS, RECOVERY_CODES, Secret};
 use crate::id::{ContactId, FactorId, Key, UserId};
+use crate::passkey::PASSKEY;
 #[cfg(feature = "passkeys")]
 use crate::passkey::passkeys_of;
 use crate::secret::random;
-use crate::store::{self, Stored};
+use crate::store::{self, Scan, Stored};
 use crate::text;
 use crate::user::{self, ContactKind, ContactRecord};
 use std::fmt;
@@ -239,7 +241,8 @@ impl Factors<'_> {
         Ok(codes)
     }
 
-    /// Removes a factor: the very next use of it fails, also in a login that is under way.
+    /// Removes a factor: the very next use of it fails, also in a login that is under way. With the last one of its method
+    /// go the failures at it, so that they do not stop the one that comes after it.
     ///
     /// # Errors
     /// `NotFound`; the storage kinds.
@@ -250,6 +253,11 @@ impl Factors<'_> {
             let old = factor::read_factor(plan.store, user, id)?;
             plan.batch.remove(&old);
             user::stage_touch(plan.store, &mut plan.batch, user, plan.now)?;
+            let method = old.record.method();
+            let others = factor::of_user(plan.store, user)?;
+            if !others.iter().any(|other| other.record.id != id && other.record.method() == method) {
+                engine.forget_failures(plan, user, Some(method))?;
+            }
             record_change(plan, &old.record, AuditKind::FactorRemoved)?;
             Ok(old.record)
         })?;
@@ -281,6 +289,14 @@ fn stage_confirmed(
     user::stage_touch(plan.store, &mut plan.batch, new.user, plan.now)?;
     record_change(plan, &new, AuditKind::FactorEnrolled)?;
     Ok(new)
+}
+
+/// What second step a user makes.
+pub(super) struct SecondSteps {
+    /// How it can be made now.
+    pub(super) methods: Vec<Method>,
+    /// Whether it must be made: also where it can not be, since the passkey is suspended, or no relying party is set.
+    pub(super) due: bool,
 }
 
 impl Engine {
@@ -344,12 +360,32 @@ impl Engine {
     /// back: a code is what the user's app shows now. The spent step keeps an old code from coming back.
     fn totp_used(&self, factor: &FactorRecord, code: &str, now: Timestamp) -> Result<Option<FactorRecord>> {
         let Secret::Totp { algorithm, sealed, spent } = &factor.secret else { return Ok(None) };
-        let seed = self.keys.open(SEAL, &(factor.user, factor.id).bytes(), sealed)?;
+        let place = (factor.user, factor.id).bytes();
+        let seed = self.keys.open(SEAL, &place, sealed)?;
         let step = matching_step(*algorithm, &seed, code, self.clock.now().as_secs(), self.totp.window)?;
-        Ok(step.filter(|step| step > spent).map(|step| {
-            let secret = Secret::Totp { algorithm: *algorithm, sealed: sealed.clone(), spent: step };
-            FactorRecord { secret, used: Some(now), ..factor.clone() }
-        }))
+        let Some(step) = step.filter(|step| step > spent) else { return Ok(None) };
+        // Sealed anew with the current key, so that a former one can go some day.
+        let sealed = match self.keys.is_current(sealed) {
+            true => sealed.clone(),
+            false => self.keys.seal(SEAL, &place, &seed, &*self.entropy)?,
+        };
+        let secret = Secret::Totp { algorithm: *algorithm, sealed, spent: step };
+        Ok(Some(FactorRecord { secret, used: Some(now), ..factor.clone() }))
+    }
+
+    /// Stages the use of a code in a login, perhaps of the app that is enrolled in it; false where it is none of theirs.
+    pub(super) fn stage_totp_answer(
+        &self,
+        plan: &mut Plan<'_>,
+        login: &ChallengeRecord,
+        code: &str,
+    ) -> Result<bool> {
+        // The user may have got a factor since this login began to enrol one.
+        let enrolling = match login.enrolling {
+            Some(enrolling) if self.may_enrol(plan, login)? => Some(enrolling),
+            _ => None,
+        };
+        self.stage_totp_use(plan, login.user, code, enrolling)
     }
 
     /// Stages the use of a code of one of the user's authenticator apps; false where it is none of theirs.
@@ -400,14 +436,27 @@ impl Engine {
         Ok(None)
     }
 
-    /// The methods by which the user can make a second step.
-    pub(super) fn second_steps(&self, plan: &Plan<'_>, user: UserId) -> Result<Vec<Method>> {
+    /// The second steps of the user.
+    pub(super) fn second_steps(&self, plan: &Plan<'_>, user: UserId) -> Result<SecondSteps> {
+        let prefix = user.bytes();
+        let any = Scan { prefix: &prefix, limit: 1, ..Scan::default() };
+        let passkeys = !plan.store.scan(PASSKEY, &any)?.is_empty();
         #[cfg(feature = "passkeys")]
-        let passkeys = self.relying_party.is_some()
+        let usable = self.relying_party.is_some()
             && passkeys_of(plan.store, user)?.iter().any(|passkey| passkey.record.suspended.is_none());
         #[cfg(not(feature = "passkeys"))]
-        let passkeys = false;
-        Ok(factor::methods_of(&factor::of_user(plan.store, user)?, passkeys))
+        let usable = false;
+        let mut methods = factor::methods_of(&factor::of_user(plan.store, user)?, passkeys);
+        let due = !methods.is_empty();
+        methods.retain(|method| usable || *method != Method::Passkey);
+        Ok(SecondSteps { methods, due })
+    }
+
+    /// Whether a factor may be enrolled in this login: where the user has none that would do, and has used what there is.
+    pub(super) fn may_enrol(&self, plan: &Plan<'_>, login: &ChallengeRecord) -> Result<bool> {
+        let steps = self.second_steps(plan, login.user)?;
+        let made = login.methods.has_second_step();
+        Ok((made || !steps.due) && !steps.methods.iter().any(|method| login.wants(*method)))
     }
 }
 

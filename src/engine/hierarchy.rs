@@ -33,7 +33,9 @@ impl Roles<'_> {
         Ok(engine.view.seniors(role))
     }
 
-    /// Lets the first role hold all that the second one holds, and what that one inherits in turn.
+    /// Lets the first role hold all that the second one holds, and what that one inherits in turn. Where the second asks for
+    /// a second factor, so does the first from the next login on; end the sessions of its holders where it is to hold at
+    /// once.
     ///
     /// # Errors
     /// `NotFound`; `AlreadyExists`; `Cycle` where the second inherits from the first already, or they are the same;

@@ -14,6 +14,7 @@ use crate::credential::{
 };
 use crate::crypto::{self, KeyId, Normal, Source};
 use crate::error::{Denial, Error, ErrorKind, PasswordProblem, Result};
+use crate::factor::{FactorRecord, Secret};
 use crate::id::{Key, UserId};
 use crate::session::Client;
 use crate::store::{self, Scan, Stored};
@@ -64,7 +65,7 @@ impl Prepared {
     }
 }
 
-/// How many stored password hashes need a key of the [`Keyring`](crate::Keyring).
+/// How much of what is stored needs a key of the [`Keyring`](crate::Keyring).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KeyUse {
@@ -74,6 +75,8 @@ pub struct KeyUse {
     pub passwords: u64,
     /// Hashes of former passwords that are remembered.
     pub former: u64,
+    /// Seeds of authenticator apps.
+    pub seeds: u64,
 }
 
 impl Users<'_> {
@@ -179,14 +182,14 @@ impl Users<'_> {
         }))
     }
 
-    /// How many stored password hashes need which key, by key; those without a pepper come first. A key that is not in the
-    /// list is needed by no password any more. It reads every password hash, a million in some seconds.
+    /// How many password hashes and seeds of authenticator apps need which key, by key; hashes without a pepper come
+    /// first. A key that is not in the list is needed no more. It reads all of them, a million in some seconds.
     ///
     /// # Errors
     /// The storage kinds.
     pub fn password_keys(&self) -> Result<Vec<KeyUse>> {
         let engine = self.gate.engine();
-        let mut uses: BTreeMap<Option<KeyId>, (u64, u64)> = BTreeMap::new();
+        let mut uses: BTreeMap<Option<KeyId>, (u64, u64, u64)> = BTreeMap::new();
         engine.each::<CredentialRecord>(|row| {
             uses.entry(crypto::pepper_of(&row.record.phc)?).or_default().0 += 1;
             Ok(())
@@ -195,7 +198,14 @@ impl Users<'_> {
             uses.entry(crypto::pepper_of(&row.record.phc)?).or_default().1 += 1;
             Ok(())
         })?;
-        Ok(uses.into_iter().map(|(key, (passwords, former))| KeyUse { key, passwords, former }).collect())
+        engine.each::<FactorRecord>(|row| {
+            if let Secret::Totp { sealed, .. } = &row.record.secret {
+                uses.entry(Some(crypto::sealed_with(sealed)?)).or_default().2 += 1;
+            }
+            Ok(())
+        })?;
+        let told = |(key, (passwords, former, seeds))| KeyUse { key, passwords, former, seeds };
+        Ok(uses.into_iter().map(told).collect())
     }
 }
 

@@ -347,7 +347,14 @@ fn another_key_opens_no_seed_and_says_so() {
     // The former key beside the new one opens it again, and the login that was under way goes on over the reopening.
     let both = other.and_former(KeyId::new(1), &KEY).unwrap();
     let gate = disk.open_with(|builder| builder.keys(both)).unwrap();
+    let seeds = |key: u32| {
+        let uses = gate.users().password_keys().unwrap();
+        uses.iter().filter(|found| found.key == Some(KeyId::new(key))).map(|found| found.seeds).sum::<u64>()
+    };
+    assert_eq!((seeds(1), seeds(2)), (1, 0));
     let _ = done(answer(&gate, &asked, &Answer::totp(&code)));
+    // Its use has sealed it with the present key, so that the former one can go.
+    assert_eq!((seeds(1), seeds(2)), (0, 1));
     sound(&gate);
 }
 

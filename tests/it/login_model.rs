@@ -206,7 +206,9 @@ impl Model {
                 assert_eq!(result.unwrap_err().kind(), ErrorKind::InvalidInput);
                 return;
             }
-            let stale = under.revision != self.revision || under.epoch != self.epoch;
+            // Whoever made no second step changes no password of one who has a factor by now.
+            let weak = wanted == Wanted::Password && !under.second && self.app.is_some();
+            let stale = under.revision != self.revision || under.epoch != self.epoch || weak;
             if stale || !self.active {
                 return self.take(result.unwrap(), denied, false, None);
             }

@@ -44,6 +44,7 @@ mod import_breaches;
 mod import_model;
 mod legacy;
 mod login;
+mod login_attacks;
 mod login_model;
 mod model;
 mod names;

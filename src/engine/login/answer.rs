@@ -1,6 +1,6 @@
 //! The steps of a login after the first.
 
-use super::complete::{Entered, Proved};
+use super::proved::{Entered, Proved};
 use super::{Challenge, LoginStep};
 use crate::assurance::Method;
 use crate::audit::{Actor, AuditKind, Subject};
@@ -257,6 +257,7 @@ impl Portcullis {
             return Err(Error::denied(Denial::Challenge));
         };
         let user = found.record.user;
+        check_sent(&found.record)?;
         let code = sent_code(&*engine.entropy)?;
         let phc = engine.hasher.hash(&code, Source::Unknown)?;
         let ((contact, expires), _) = engine.write(Actor::User(user), |plan| {
@@ -264,12 +265,7 @@ impl Portcullis {
             let Some(live) = live.filter(|live| live.record.expires > plan.now) else {
                 return Err(Error::denied(Denial::Challenge));
             };
-            if live.record.sent >= MAX_SENT {
-                return Err(Error::limit(
-                    "challenge",
-                    format!("{MAX_SENT} codes were sent; start the login again"),
-                ));
-            }
+            check_sent(&live.record)?;
             let sent_to = factor::read_factor(plan.store, user, factor)?;
             let contact = reachable(plan.store, &sent_to.record)?.ok_or_else(|| {
                 Error::not_found("factor", format_args!("a way to send a code to {factor}"))
@@ -288,7 +284,7 @@ impl Portcullis {
     }
 
     /// Enrols an authenticator app in a login that asks for a factor of a user who has none that would do; its first code
-    /// is then the answer. Whoever knows the password can do this, so give users a factor before a role that asks for
+    /// is then the answer. One who has a factor that would not do alone, such as a mailbox, uses that first. Whoever knows the password can do this, so give users a factor before a role that asks for
     /// one, where that matters.
     ///
     /// # Errors
@@ -306,9 +302,7 @@ impl Portcullis {
                 return Err(Error::denied(Denial::Challenge));
             };
             // Where the code of an app would not get there, none is enrolled: a mailbox must not give itself a factor.
-            let gets_there = live.record.wants(Method::Totp);
-            let has = engine.second_steps(plan, user)?.iter().any(|method| live.record.wants(*method));
-            if !gets_there || has {
+            if !live.record.wants(Method::Totp) || !engine.may_enrol(plan, &live.record)? {
                 return Err(Error::denied(Denial::Challenge));
             }
             // One try makes way for the next, so that a login can not fill up what a user may have.
@@ -325,6 +319,14 @@ impl Portcullis {
         })?;
         Ok(enrolment)
     }
+}
+
+/// Whether one more code may be sent: asked before its hash is computed, and again in the commit.
+fn check_sent(login: &ChallengeRecord) -> Result<()> {
+    if login.sent < MAX_SENT {
+        return Ok(());
+    }
+    Err(Error::limit("challenge", format!("{MAX_SENT} codes were sent; start the login again")))
 }
 
 /// The contact of a factor, if it is one to send codes to and is still verified.

@@ -2,7 +2,7 @@
 
 use super::complete::Progress;
 use super::{Login, LoginStep};
-use crate::assurance::Method;
+use crate::assurance::{Method, Methods};
 use crate::audit::Actor;
 use crate::crypto::{Normal, Source};
 use crate::engine::passwords::Prepared;
@@ -19,7 +19,8 @@ impl Portcullis {
     /// Changes the password of whoever holds this session, who must know the present one (OWASP ASVS 5.0 6.2.3).
     ///
     /// Every session of the user ends, this one too; the login that is returned is a new session with what was proved in
-    /// the old one, so that whoever was in beside the user is out.
+    /// the old one, so that whoever was in beside the user is out. Where that was more than a password, it ends when the old
+    /// one would have: a password alone renews no session of two factors (NIST SP 800-63B-4, section 2.2.3).
     ///
     /// # Errors
     /// `Denied` with [`Denial::Session`] where the token opens no session, and with [`Denial::Credentials`] where the
@@ -99,6 +100,9 @@ impl Engine {
         };
         let mut progress = Progress::of(old.record.methods.with(Method::Password));
         progress.device = old.record.device_id;
+        if old.record.methods != Methods::of(Method::Password) {
+            progress.span = Some((old.record.authenticated, old.record.expires));
+        }
         self.plan_new_password(plan, user, prepared, &mut progress)?;
         self.plan_session(plan, user, roles.as_deref(), progress, client)
     }

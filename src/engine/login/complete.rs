@@ -1,25 +1,27 @@
 //! What follows once something was proved: another step, or the session.
 
+#[cfg(feature = "passkeys")]
+use super::passkey::with_passkey;
+use super::proved::{Entered, Proved};
 use super::refusal::{Refusal, status_detail};
 use super::{Challenge, Login, LoginStep};
 use crate::assurance::{Assurance, Method, Methods};
 use crate::audit::{Actor, AuditKind, Subject};
 use crate::challenge::{self, ChallengeRecord, Step};
+use crate::clock::Timestamp;
 use crate::credential::{self, CredentialRecord, MustChange};
 use crate::crypto::{OneTimeToken, Purpose, RecoveryCode, Source, Token};
 use crate::engine::bookkeeping::Leftover;
 use crate::engine::events::{Event, EventKind};
 #[cfg(feature = "passkeys")]
-use crate::engine::passkeys::{Assertion, PasskeyProof, stage_assertion};
+use crate::engine::passkeys::stage_assertion;
 use crate::engine::passwords::{Prepared, stage_new_password};
-use crate::engine::throttle::Admission;
-use crate::engine::tickets::PresentedLink;
 use crate::engine::view::ViewTime;
 use crate::engine::write::{Entry, Plan};
 use crate::engine::{Engine, duty};
 use crate::error::{Error, ErrorKind, Result};
 use crate::history::LoginOutcome;
-use crate::id::{DeviceId, FactorId, RoleId, UserId};
+use crate::id::{DeviceId, RoleId, UserId};
 use crate::role;
 use crate::session::{Client, SessionRecord};
 use crate::store::{self, Batch, Stored};
@@ -28,42 +30,6 @@ use std::time::Duration;
 
 /// How long a login may be under way. A code that was sent lives no longer (OWASP ASVS 5.0 6.5.5).
 const CHALLENGE_LIFE: Duration = Duration::from_secs(600);
-
-/// What somebody has proved in one login, and from which state of the account.
-pub(in crate::engine) struct Proved<'p> {
-    pub(in crate::engine) user: UserId,
-    /// The revision of the password that was verified, where one was.
-    pub(in crate::engine) revision: Option<u32>,
-    pub(in crate::engine) methods: Methods,
-    /// The password that was verified in this step, and its hash.
-    pub(in crate::engine) verified: Option<(&'p str, String)>,
-    pub(in crate::engine) roles: Option<Vec<RoleId>>,
-    /// The challenge that is answered, and what with. It is spent by the right answer.
-    pub(in crate::engine) answered: Option<(Stored<ChallengeRecord>, Entered<'p>)>,
-    /// The magic link that was presented, which is spent by this step.
-    pub(in crate::engine) link: Option<PresentedLink<'p>>,
-    /// The passkey that says who comes, where that is how the login began.
-    #[cfg(feature = "passkeys")]
-    pub(in crate::engine) assertion: Option<&'p Assertion>,
-    /// The right to try what was proved in this step, where it could be guessed.
-    pub(in crate::engine) admission: Option<Admission<'p>>,
-}
-
-/// What a challenge is answered with.
-#[derive(Clone, Copy)]
-pub(in crate::engine) enum Entered<'p> {
-    /// A code that is still to be checked.
-    Totp(&'p str),
-    /// A code that is still to be checked.
-    RecoveryCode(&'p str),
-    /// The code that was sent to that factor, found right.
-    SentCode(FactorId),
-    /// A password that keeps the rules.
-    NewPassword(&'p Prepared),
-    /// A passkey whose signature was found right.
-    #[cfg(feature = "passkeys")]
-    Passkey(&'p Assertion),
-}
 
 /// What a step comes to while it is planned.
 #[derive(Default)]
@@ -78,6 +44,8 @@ pub(super) struct Progress {
     changed_password: bool,
     /// The device of the session that the new one takes the place of.
     pub(super) device: Option<DeviceId>,
+    /// Since when and until when that session was sure, where not all that it was sure by was proved anew.
+    pub(super) span: Option<(Timestamp, Timestamp)>,
 }
 
 impl Progress {
@@ -267,7 +235,7 @@ impl Engine {
         }
         let method = match entered {
             Entered::Totp(code) => {
-                let right = self.stage_totp_use(plan, user, code, live.record.enrolling)?;
+                let right = self.stage_totp_answer(plan, &live.record, code)?;
                 right.then_some(Method::Totp)
             }
             Entered::RecoveryCode(code) => {
@@ -288,6 +256,12 @@ impl Engine {
                 }
                 Err(refusal) => return Ok(Err(Refusal::Passkey(refusal.detail()))),
             },
+            // The user may have got a factor since this login was asked for a password.
+            Entered::NewPassword(_)
+                if !progress.methods.has_second_step() && self.second_steps(plan, user)?.due =>
+            {
+                return Ok(Err(Refusal::Changed));
+            }
             Entered::NewPassword(prepared) => {
                 self.plan_new_password(plan, user, prepared, progress)?;
                 plan.batch.remove(&live);
@@ -329,12 +303,17 @@ impl Engine {
         if self.passwords.policy.needs_second_factor() {
             demanded = demanded.max(Assurance::Two);
         }
-        let mut steps = self.second_steps(plan, proved.user)?;
-        let enrolled = !steps.is_empty();
-        if progress.methods.assurance() < demanded || (enrolled && !progress.methods.has_second_step()) {
-            // What would not get there is not offered.
-            steps.retain(|step| progress.methods.with(*step).assurance() >= demanded);
-            return Ok(Need::Factor(steps, demanded));
+        let steps = self.second_steps(plan, proved.user)?;
+        let made = progress.methods.has_second_step();
+        if progress.methods.assurance() < demanded || (steps.due && !made) {
+            // What would not get there is not offered; but where nothing would, whoever has a factor uses it before
+            // another one is enrolled, so that a password alone enrols none beside it.
+            let gets_there = |step: &Method| progress.methods.with(*step).assurance() >= demanded;
+            let mut offered: Vec<Method> = steps.methods.iter().copied().filter(gets_there).collect();
+            if offered.is_empty() && !made {
+                offered = steps.methods;
+            }
+            return Ok(Need::Factor(offered, demanded));
         }
         // Last, so that whoever knows a password only can not change it.
         let due = credential.filter(|_| !progress.changed_password).and_then(|credential| {
@@ -428,6 +407,9 @@ impl Engine {
         let roles = duty::for_new_session(plan, user, roles)?;
         let device = self.stage_device(plan, user, client, progress.device)?;
         let (token, id, digest) = Token::mint(&*self.entropy)?;
+        let expires = plan.now.saturating_add(self.limits.absolute);
+        let (authenticated, expires) =
+            progress.span.map_or((plan.now, expires), |(since, until)| (since, until.min(expires)));
         let record = SessionRecord {
             id,
             user,
@@ -436,13 +418,13 @@ impl Engine {
             created: plan.now,
             seen: plan.now,
             idle_secs: self.limits.idle_secs,
-            expires: plan.now.saturating_add(self.limits.absolute),
+            expires,
             device: client.device.clone(),
             ip: client.ip,
             user_agent: client.user_agent.clone(),
             roles,
             methods: progress.methods,
-            authenticated: plan.now,
+            authenticated,
             device_id: device.id,
         };
         plan.batch.insert(&record)?;
@@ -455,28 +437,6 @@ impl Engine {
             session: record.into(),
             successor: progress.successor,
         }))
-    }
-}
-
-/// A passkey whose authenticator has verified its user is two factors in one.
-#[cfg(feature = "passkeys")]
-fn with_passkey(methods: Methods, proof: PasskeyProof) -> Methods {
-    match proof.user_verified {
-        true => methods.with(Method::Passkey).with(Method::VerifiedPasskey),
-        false => methods.with(Method::Passkey),
-    }
-}
-
-impl Entered<'_> {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Totp(_) => Method::Totp.name(),
-            Self::RecoveryCode(_) => Method::RecoveryCode.name(),
-            Self::SentCode(_) => "sent code",
-            Self::NewPassword(_) => "new password",
-            #[cfg(feature = "passkeys")]
-            Self::Passkey(_) => Method::Passkey.name(),
-        }
     }
 }
 

@@ -6,13 +6,14 @@ mod complete;
 mod expired;
 #[cfg(feature = "passkeys")]
 mod passkey;
+mod proved;
 mod refusal;
 
 pub use answer::{Answer, CodeToSend};
 pub(super) use answer::{CODE_LIFE, Kind as AnswerKind, LONGEST, reachable};
-pub(super) use complete::Proved;
 #[cfg(feature = "passkeys")]
 pub use passkey::PasskeyLogin;
+pub(super) use proved::Proved;
 pub(super) use refusal::{Refusal, status_detail};
 
 use super::Portcullis;
@@ -153,7 +154,8 @@ impl Challenge {
     }
 
     /// What can be answered with; for a new password there is nothing to choose from. Where a factor is asked for and
-    /// there is none here, the user has none that would do, and must enrol one first.
+    /// there is none here, the user has none that would do, and must enrol one first; or has a passkey that is suspended or
+    /// can not be asked for, and an administrator must remove that.
     #[must_use]
     pub fn methods(&self) -> &[Method] {
         &self.steps

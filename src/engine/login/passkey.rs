@@ -2,12 +2,12 @@
 
 use super::LoginStep;
 use super::answer::Answer;
-use super::complete::Proved;
+use super::proved::Proved;
 use super::refusal::Refusal;
-use crate::assurance::Methods;
+use crate::assurance::{Method, Methods};
 use crate::audit::Actor;
 use crate::challenge::{ChallengeRecord, Step};
-use crate::engine::passkeys::{Assertion, PasskeyRefusal, Passkeys};
+use crate::engine::passkeys::{Assertion, PasskeyProof, PasskeyRefusal, Passkeys};
 use crate::engine::throttle::Attempt;
 use crate::engine::{Engine, Portcullis};
 use crate::error::{Denial, Error, Result};
@@ -136,5 +136,13 @@ impl Engine {
             Some(state) => self.check_assertion(state, response),
             None => Ok(Err(PasskeyRefusal::Unknown)),
         }
+    }
+}
+
+/// A passkey whose authenticator has verified its user is two factors in one.
+pub(super) fn with_passkey(methods: Methods, proof: PasskeyProof) -> Methods {
+    match proof.user_verified {
+        true => methods.with(Method::Passkey).with(Method::VerifiedPasskey),
+        false => methods.with(Method::Passkey),
     }
 }

@@ -17,8 +17,11 @@ use crate::throttle::{
 use crate::user::{self, ContactKind, ContactRecord};
 use std::sync::atomic::Ordering;
 
-/// Rows that one user can have here are as many as devices.
-const MANY: usize = 80;
+/// Rows of one user that one commit forgets: all that there are where it does nothing else, and half of them with a new
+/// password or factor, so that no commit grows too large. Those of strangers and of sessions come first; a device beyond
+/// them waits for its own delay, and one that is stopped goes on as anybody.
+const MANY: usize = 72;
+const MOST_BESIDE: usize = 48;
 /// Contacts of a user that are looked through for addresses to log in by, and how many of those are forgotten with the
 /// failures of the password; what is beyond that waits for its own delay.
 const MOST_CONTACTS: usize = 64;
@@ -73,7 +76,8 @@ impl Admission<'_> {
         }
         let party = counts.account.map_or(Party::Stranger, |(_, party)| party);
         let user = counts.account.map(|(user, _)| user).or(user);
-        match user.filter(|_| fault == Fault::Wrong) {
+        // A device that is stopped goes on as anybody, so that there both may count.
+        match user.filter(|_| fault == Fault::Wrong || matches!(party, Party::Device(_))) {
             Some(user) => self.stage_wrong(plan, user, party, counts.method),
             None => Ok(()),
         }
@@ -215,7 +219,8 @@ impl Engine {
         method: Option<Method>,
     ) -> Result<bool> {
         let prefix = user.bytes();
-        let scan = Scan { prefix: &prefix, limit: MANY, ..Scan::default() };
+        let limit = if method.is_some() { MOST_BESIDE } else { MANY };
+        let scan = Scan { prefix: &prefix, limit, ..Scan::default() };
         let (rows, _) = store::page::<AccountRecord>(plan.store, &scan)?;
         let before = plan.batch.operations();
         for old in rows {

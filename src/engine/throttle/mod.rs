@@ -102,12 +102,16 @@ impl Throttle {
 
     /// One for all spellings of a name by which a user is found, be it a login name or an address.
     fn hash_of_name(&self, name: &str) -> u64 {
-        if let Ok(email) = text::email(name) {
-            return self.hash(5, [email.found.as_bytes(), &[]]);
-        }
-        match text::canonical_login(name) {
-            Ok(canonical) => self.hash(0, [canonical.as_bytes(), &[]]),
-            Err(_) => self.hash(1, [name.as_bytes(), &[]]),
+        // An address can be a login name, too, with spellings that are none of the address, such as one in wide letters.
+        let as_address = |name: &str| text::email(name).map(|email| email.found);
+        let found = as_address(name);
+        let address = found.as_deref().unwrap_or(name);
+        match text::canonical_login(address) {
+            Ok(canonical) => {
+                let name = as_address(&canonical).unwrap_or(canonical);
+                self.hash(0, [name.as_bytes(), &[]])
+            }
+            Err(_) => self.hash(1, [address.as_bytes(), &[]]),
         }
     }
 

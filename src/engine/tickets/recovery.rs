@@ -6,6 +6,7 @@ use crate::assurance::Method;
 use crate::audit::{AuditKind, Subject};
 use crate::crypto::{Purpose, RecoveryCode, Source, sent_code};
 use crate::engine::Engine;
+use crate::engine::factors::SecondSteps;
 use crate::engine::login::{Answer, AnswerKind, CODE_LIFE, CodeToSend, LONGEST, reachable};
 #[cfg(feature = "passkeys")]
 use crate::engine::passkeys::{Assertion, stage_assertion};
@@ -79,7 +80,7 @@ impl Tickets<'_> {
         let engine = self.gate.engine();
         let looked = examine(&*engine.store, engine.now(), Purpose::PasswordReset, token.as_ref())?;
         let good = looked.map_err(|_| Error::denied(Denial::Ticket))?;
-        engine.try_out(|plan| engine.recovery_steps(plan, good.user()))
+        engine.try_out(|plan| Ok(engine.recovery_steps(plan, good.user())?.methods))
     }
 
     /// Makes a code for a telephone number of the user that was [enrolled](crate::Factors::enrol_contact), for the
@@ -202,14 +203,17 @@ impl Engine {
     }
 
     /// The methods by which the user can accompany a reset.
-    fn recovery_steps(&self, plan: &Plan<'_>, user: UserId) -> Result<Vec<Method>> {
-        let mut steps = self.second_steps(plan, user)?;
-        steps.retain(|method| *method != Method::EmailCode);
+    fn recovery_steps(&self, plan: &Plan<'_>, user: UserId) -> Result<SecondSteps> {
+        let SecondSteps { mut methods, due } = self.second_steps(plan, user)?;
+        // There is a factor, and it can not be used: a passkey that is suspended, or no relying party.
+        let unusable = due && methods.iter().all(|method| *method == Method::RecoveryCode);
+        methods.retain(|method| *method != Method::EmailCode);
         // Recovery codes stand in for another factor, and are none by themselves.
-        if steps == [Method::RecoveryCode] {
-            steps.clear();
+        if methods == [Method::RecoveryCode] && !unusable {
+            methods.clear();
         }
-        Ok(steps)
+        let due = unusable || !methods.is_empty();
+        Ok(SecondSteps { methods, due })
     }
 
     /// Stages the use of the second factor that whoever resets a password must present, if the user has one. What takes
@@ -223,7 +227,7 @@ impl Engine {
         factor: Option<&Presented<'_>>,
     ) -> Result<Result<Option<RecoveryCode>, Lack>> {
         let user = ticket.user;
-        let due = !self.recovery_steps(plan, user)?.is_empty();
+        let due = self.recovery_steps(plan, user)?.due;
         let Some(factor) = factor else { return Ok(if due { Err(Lack::Missing) } else { Ok(None) }) };
         if !due {
             return Ok(Err(Lack::Wrong("a second factor was presented, and the user has none")));

@@ -202,7 +202,7 @@ impl Run {
             return;
         }
         assert_eq!(result.unwrap_err().denial(), Some(Denial::Credentials));
-        if user.is_some() && (!right || stopped) {
+        if user.is_some() && (!right || stopped || known.is_some()) {
             self.model.accounts.entry((name, known)).or_default().failed(now);
         }
         if known.is_some() {
@@ -211,7 +211,7 @@ impl Run {
         let mut counts = true;
         if address > 0 {
             let pair = self.model.pairs.entry((name, address)).or_default();
-            if now - pair.last >= 24 * HOUR {
+            if now.saturating_sub(pair.last) >= 24 * HOUR {
                 *pair = Count::default();
             }
             counts = pair.failures < FREE;
