@@ -1,6 +1,8 @@
 //! History, age, issue and compromise of passwords, each alone and all together against a naive model.
 
-use crate::support::{Disk, OTHER, PASSWORD, all, is_live, log_in, refused, sound, user, world, world_with};
+use crate::support::{
+    Disk, OTHER, PASSWORD, all, is_live, log_in, patient, refused, sound, user, world, world_with,
+};
 use portcullis::testing::dump;
 use portcullis::{
     AuditKind, ErrorKind, MustChange, NewUser, PasswordPolicy, PasswordProblem, Portcullis, RoleRange, UserId,
@@ -279,7 +281,7 @@ proptest! {
         if let Some(days) = days {
             policy = policy.maximum_age(Duration::from_secs(days * DAY)).unwrap();
         }
-        let world = world_with(|builder| builder.password_policy(policy));
+        let world = world_with(|builder| patient(builder).password_policy(policy));
         let admin = world.gate.users().create(NewUser::new("admin")).unwrap().id;
         let password = |n: usize| format!("the password of number {n}");
         let users = world.gate.users();
