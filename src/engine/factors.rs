@@ -295,8 +295,15 @@ fn stage_confirmed(
 pub(super) struct SecondSteps {
     /// How it can be made now.
     pub(super) methods: Vec<Method>,
-    /// Whether it must be made: also where it can not be, since the passkey is suspended, or no relying party is set.
-    pub(super) due: bool,
+    /// Whether there are passkeys and none can be used: all are suspended, or no relying party is set.
+    pub(super) blocked: bool,
+}
+
+impl SecondSteps {
+    /// Whether one must be made: also where that can not be done now.
+    pub(super) fn due(&self) -> bool {
+        self.blocked || !self.methods.is_empty()
+    }
 }
 
 impl Engine {
@@ -447,16 +454,15 @@ impl Engine {
         #[cfg(not(feature = "passkeys"))]
         let usable = false;
         let mut methods = factor::methods_of(&factor::of_user(plan.store, user)?, passkeys);
-        let due = !methods.is_empty();
         methods.retain(|method| usable || *method != Method::Passkey);
-        Ok(SecondSteps { methods, due })
+        Ok(SecondSteps { methods, blocked: passkeys && !usable })
     }
 
     /// Whether a factor may be enrolled in this login: where the user has none that would do, and has used what there is.
     pub(super) fn may_enrol(&self, plan: &Plan<'_>, login: &ChallengeRecord) -> Result<bool> {
         let steps = self.second_steps(plan, login.user)?;
         let made = login.methods.has_second_step();
-        Ok((made || !steps.due) && !steps.methods.iter().any(|method| login.wants(*method)))
+        Ok((made || !steps.due()) && !steps.methods.iter().any(|method| login.wants(*method)))
     }
 }
 

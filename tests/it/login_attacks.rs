@@ -145,8 +145,17 @@ fn a_suspended_passkey_is_still_asked_for() {
     let asked = challenge(gate, "ada");
     assert!(asked.methods().is_empty());
     assert_eq!(gate.enrol_at_login(&asked, "").unwrap_err().denial(), Some(Denial::Challenge));
-    gate.factors().issue_recovery_codes(ada).unwrap();
-    assert_eq!(challenge(gate, "ada").methods(), [Method::RecoveryCode]);
+    // Nor does a mailbox stand in for it where a password is reset.
+    let mail = gate.users().add_contact(ada, &NewContact::email("ada@x.org").verified()).unwrap().id;
+    gate.factors().enrol_contact(ada, mail, "").unwrap();
+    let reset = gate.tickets().start_password_reset(ada, None).unwrap();
+    let error = gate.tickets().reset_password(reset.token(), OTHER, None, &Client::new()).unwrap_err();
+    assert_eq!(error.denial(), Some(Denial::FactorRequired));
+    let code = gate.factors().issue_recovery_codes(ada).unwrap().remove(0);
+    assert_eq!(challenge(gate, "ada").methods(), [Method::RecoveryCode, Method::EmailCode]);
+    assert_eq!(gate.tickets().reset_methods(reset.token()).unwrap(), [Method::RecoveryCode]);
+    let code = Answer::recovery_code(code.as_str());
+    gate.tickets().reset_password(reset.token(), OTHER, Some(&code), &Client::new()).unwrap();
 }
 
 #[test]

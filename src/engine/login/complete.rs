@@ -258,7 +258,7 @@ impl Engine {
             },
             // The user may have got a factor since this login was asked for a password.
             Entered::NewPassword(_)
-                if !progress.methods.has_second_step() && self.second_steps(plan, user)?.due =>
+                if !progress.methods.has_second_step() && self.second_steps(plan, user)?.due() =>
             {
                 return Ok(Err(Refusal::Changed));
             }
@@ -305,12 +305,12 @@ impl Engine {
         }
         let steps = self.second_steps(plan, proved.user)?;
         let made = progress.methods.has_second_step();
-        if progress.methods.assurance() < demanded || (steps.due && !made) {
+        if progress.methods.assurance() < demanded || (steps.due() && !made) {
             // What would not get there is not offered; but where nothing would, whoever has a factor uses it before
             // another one is enrolled, so that a password alone enrols none beside it.
             let gets_there = |step: &Method| progress.methods.with(*step).assurance() >= demanded;
             let mut offered: Vec<Method> = steps.methods.iter().copied().filter(gets_there).collect();
-            if offered.is_empty() && !made {
+            if offered.is_empty() && !made && progress.methods.contains(Method::Password) {
                 offered = steps.methods;
             }
             return Ok(Need::Factor(offered, demanded));

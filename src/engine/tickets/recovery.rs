@@ -204,16 +204,13 @@ impl Engine {
 
     /// The methods by which the user can accompany a reset.
     fn recovery_steps(&self, plan: &Plan<'_>, user: UserId) -> Result<SecondSteps> {
-        let SecondSteps { mut methods, due } = self.second_steps(plan, user)?;
-        // There is a factor, and it can not be used: a passkey that is suspended, or no relying party.
-        let unusable = due && methods.iter().all(|method| *method == Method::RecoveryCode);
-        methods.retain(|method| *method != Method::EmailCode);
+        let mut steps = self.second_steps(plan, user)?;
+        steps.methods.retain(|method| *method != Method::EmailCode);
         // Recovery codes stand in for another factor, and are none by themselves.
-        if methods == [Method::RecoveryCode] && !unusable {
-            methods.clear();
+        if steps.methods == [Method::RecoveryCode] && !steps.blocked {
+            steps.methods.clear();
         }
-        let due = unusable || !methods.is_empty();
-        Ok(SecondSteps { methods, due })
+        Ok(steps)
     }
 
     /// Stages the use of the second factor that whoever resets a password must present, if the user has one. What takes
@@ -227,7 +224,7 @@ impl Engine {
         factor: Option<&Presented<'_>>,
     ) -> Result<Result<Option<RecoveryCode>, Lack>> {
         let user = ticket.user;
-        let due = self.recovery_steps(plan, user)?.due;
+        let due = self.recovery_steps(plan, user)?.due();
         let Some(factor) = factor else { return Ok(if due { Err(Lack::Missing) } else { Ok(None) }) };
         if !due {
             return Ok(Err(Lack::Wrong("a second factor was presented, and the user has none")));
