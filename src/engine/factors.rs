@@ -355,7 +355,8 @@ impl Engine {
         }
         let (now, label) = (plan.now, label.to_owned());
         let confirmed = confirmed.then_some(now);
-        let record = FactorRecord { user, id, label, secret, created: now, confirmed, used: None };
+        let record =
+            FactorRecord { user, id, label, secret, created: now, confirmed, used: None, sent: (now, 0) };
         plan.batch.insert(&record)?;
         user::stage_touch(plan.store, &mut plan.batch, user, now)?;
         Ok(record)

@@ -12,9 +12,13 @@ use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::id::{ContactId, FactorId, Key, UserId};
 use crate::store::{self, Scan, Store, Stored};
+use std::time::Duration;
 
 /// Most second factors of one user.
 pub(crate) const MAX_FACTORS: usize = 16;
+/// Most codes that are sent to one contact within an hour, and that hour.
+const MAX_SENT: u8 = 10;
+const SENT_WITHIN: Duration = Duration::from_secs(3600);
 /// Recovery codes that are issued at a time.
 pub(crate) const RECOVERY_CODES: usize = 10;
 
@@ -45,7 +49,7 @@ pub struct Factor {
 impl From<FactorRecord> for Factor {
     fn from(record: FactorRecord) -> Self {
         let method = record.method();
-        let FactorRecord { user, id, label, secret, created, confirmed, used } = record;
+        let FactorRecord { user, id, label, secret, created, confirmed, used, sent: _ } = record;
         let (contact, codes_left) = match secret {
             Secret::Totp { .. } => (None, None),
             Secret::Recovery { digests } => (None, Some(digests.len())),
@@ -61,6 +65,21 @@ pub(crate) fn of_user(store: &dyn Store, user: UserId) -> Result<Vec<Stored<Fact
     // One more than there can be, so that a row too many would be seen.
     let scan = Scan { prefix: &prefix, limit: MAX_FACTORS + 1, ..Scan::default() };
     Ok(store::page::<FactorRecord>(store, &scan)?.0)
+}
+
+/// The same factor after one more code was sent to its contact: whoever knows a password can begin any number of logins,
+/// and must not send any number of messages at the owner's cost.
+pub(crate) fn with_code_sent(factor: &FactorRecord, now: Timestamp) -> Result<FactorRecord> {
+    let (since, sent) = factor.sent;
+    let sent = match now.since(since) < SENT_WITHIN {
+        true if sent >= MAX_SENT => {
+            let message = format!("{MAX_SENT} codes were sent to this contact within an hour; wait");
+            return Err(Error::limit("factor", message));
+        }
+        true => (since, sent + 1),
+        false => (now, 1),
+    };
+    Ok(FactorRecord { sent, ..factor.clone() })
 }
 
 /// One factor of the user.

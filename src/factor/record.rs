@@ -38,6 +38,8 @@ pub(crate) struct FactorRecord {
     pub(crate) created: Timestamp,
     pub(crate) confirmed: Option<Timestamp>,
     pub(crate) used: Option<Timestamp>,
+    /// Of a contact: since when codes are counted, and how many were sent since.
+    pub(crate) sent: (Timestamp, u8),
 }
 
 impl FactorRecord {

@@ -187,6 +187,16 @@ fn a_code_that_was_sent_is_bound_to_its_login() {
         gate.send_code(&late, mail).unwrap();
     }
     refused(gate.send_code(&late, mail), ErrorKind::LimitExceeded, Some("challenge"));
+    // Ten within an hour are the most, however many logins are begun: two of the login above, and these.
+    let flood = app.challenge();
+    for _ in 0..3 {
+        gate.send_code(&flood, mail).unwrap();
+    }
+    refused(gate.send_code(&flood, mail), ErrorKind::LimitExceeded, Some("factor"));
+    app.world.after(3600);
+    gate.sessions().revoke_all(app.ada).unwrap();
+    let error = gate.send_code(&flood, mail).unwrap_err();
+    assert_eq!(error.denial(), Some(Denial::Challenge), "no login is under way any more");
     let third = app.challenge();
     let code = gate.send_code(&third, mail).unwrap();
     gate.users().remove_contact(app.ada, email).unwrap();

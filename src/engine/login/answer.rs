@@ -10,7 +10,7 @@ use crate::crypto::{Digest, MAX_PASSWORD_BYTES, Presented, Purpose, Source, sent
 use crate::engine::events::{Event, EventKind};
 use crate::engine::factors::TotpEnrolment;
 use crate::engine::throttle::{Admission, Attempt, Fault};
-use crate::engine::write::Entry;
+use crate::engine::write::{Entry, Plan};
 use crate::engine::{Engine, Portcullis};
 use crate::error::{Denial, Error, Result};
 use crate::factor::{self, FactorRecord, Secret};
@@ -249,7 +249,8 @@ impl Portcullis {
     ///
     /// # Errors
     /// `Denied` with [`Denial::Challenge`] where the token names no login under way that asks for a factor; `NotFound`
-    /// where the factor is none to send codes to, or its contact is gone; `LimitExceeded` for the sixth; `Busy`; the storage kinds.
+    /// where the factor is none to send codes to, or its contact is gone; `LimitExceeded` for the sixth, and for the
+    /// eleventh to one contact within an hour, in whichever logins; `Busy`; the storage kinds.
     pub fn send_code(&self, challenge: impl AsRef<str>, factor: FactorId) -> Result<CodeToSend> {
         let engine = self.engine();
         let found = engine.challenge(challenge.as_ref())?;
@@ -261,16 +262,14 @@ impl Portcullis {
         let code = sent_code(&*engine.entropy)?;
         let phc = engine.hasher.hash(&code, Source::Unknown)?;
         let ((contact, expires), _) = engine.write(Actor::User(user), |plan| {
-            let live = store::read::<ChallengeRecord>(plan.store, &found.record.id)?;
-            let Some(live) = live.filter(|live| live.record.expires > plan.now) else {
-                return Err(Error::denied(Denial::Challenge));
-            };
+            let live = under_way(plan, &found)?;
             check_sent(&live.record)?;
             let sent_to = factor::read_factor(plan.store, user, factor)?;
             let contact = reachable(plan.store, &sent_to.record)?.ok_or_else(|| {
                 Error::not_found("factor", format_args!("a way to send a code to {factor}"))
             })?;
-            plan.batch.expect_unchanged(&sent_to);
+            let counted = factor::with_code_sent(&sent_to.record, plan.now)?;
+            plan.batch.replace(&sent_to, &counted)?;
             plan.batch.expect_unchanged(&contact);
             let expires = live.record.expires.min(plan.now.saturating_add(CODE_LIFE));
             let code = Some(SentCode { factor, phc: phc.clone(), expires });
@@ -298,9 +297,7 @@ impl Portcullis {
         };
         let user = found.record.user;
         let (enrolment, _) = engine.write(Actor::User(user), |plan| {
-            let Some(live) = store::read::<ChallengeRecord>(plan.store, &found.record.id)? else {
-                return Err(Error::denied(Denial::Challenge));
-            };
+            let live = under_way(plan, &found)?;
             // Where the code of an app would not get there, none is enrolled: a mailbox must not give itself a factor.
             if !live.record.wants(Method::Totp) || !engine.may_enrol(plan, &live.record)? {
                 return Err(Error::denied(Denial::Challenge));
@@ -319,6 +316,21 @@ impl Portcullis {
         })?;
         Ok(enrolment)
     }
+}
+
+/// The challenge as it is now, of a login that can still be gone on with.
+pub(super) fn under_way(
+    plan: &mut Plan<'_>,
+    found: &Stored<ChallengeRecord>,
+) -> Result<Stored<ChallengeRecord>> {
+    let ended = || Error::denied(Denial::Challenge);
+    let live = store::read::<ChallengeRecord>(plan.store, &found.record.id)?;
+    let live = live.filter(|live| live.record.expires > plan.now).ok_or_else(ended)?;
+    let account = store::read::<UserRecord>(plan.store, &live.record.user)?.ok_or_else(ended)?;
+    if account.record.generation != live.record.generation || !account.record.status.is_active_at(plan.now) {
+        return Err(ended());
+    }
+    Ok(live)
 }
 
 /// Whether one more code may be sent: asked before its hash is computed, and again in the commit.
@@ -386,7 +398,7 @@ impl Engine {
     /// Whether the factor to which a code was sent is still one of the user's.
     pub(in crate::engine) fn sent_code_use(
         &self,
-        plan: &mut crate::engine::write::Plan<'_>,
+        plan: &mut Plan<'_>,
         user: crate::id::UserId,
         id: FactorId,
     ) -> Result<Option<Method>> {

@@ -1,7 +1,7 @@
 //! Passkeys in a login: as its second step, or alone.
 
 use super::LoginStep;
-use super::answer::Answer;
+use super::answer::{Answer, under_way};
 use super::proved::Proved;
 use super::refusal::Refusal;
 use crate::assurance::{Method, Methods};
@@ -12,7 +12,6 @@ use crate::engine::throttle::Attempt;
 use crate::engine::{Engine, Portcullis};
 use crate::error::{Denial, Error, Result};
 use crate::session::Client;
-use crate::store;
 
 /// A login by passkey that somebody may go on with.
 #[derive(Clone, Debug)]
@@ -116,8 +115,7 @@ impl Portcullis {
             .start_assertion(user)?
             .ok_or_else(|| Error::not_found("passkey", format_args!("one of {user} that could be used")))?;
         engine.write(Actor::User(user), |plan| {
-            let live = store::read::<ChallengeRecord>(plan.store, &found.record.id)?;
-            let live = live.filter(|live| live.record.expires > plan.now).ok_or_else(ended)?;
+            let live = under_way(plan, &found)?;
             let assertion = Some(state.clone());
             plan.batch.replace(&live, &ChallengeRecord { assertion, ..live.record.clone() })
         })?;

@@ -115,7 +115,8 @@ impl Tickets<'_> {
             };
             let contact = contact
                 .ok_or_else(|| Error::not_found("factor", format_args!("a telephone number of {factor}")))?;
-            plan.batch.expect_unchanged(&sent_to);
+            let counted = factor::with_code_sent(&sent_to.record, plan.now)?;
+            plan.batch.replace(&sent_to, &counted)?;
             plan.batch.expect_unchanged(&contact);
             let expires = ticket.expires.min(plan.now.saturating_add(CODE_LIFE));
             let code = Some(ResetCode { factor, phc: phc.clone(), expires });
