@@ -162,7 +162,7 @@ impl PasswordHasher {
         let computed = room.get_mut(..expected.len()).unwrap_or_default();
         self.compute(&params, password, &salt, computed, source)?;
         // Both are hashed so that they can be compared in a time that tells nothing, whatever their length.
-        let (computed, expected) = (blake3::hash(computed), blake3::hash(&expected));
+        let (computed, expected) = (blake3::hash(computed), blake3::hash(expected.as_bytes()));
         Ok(equal(computed.as_bytes(), expected.as_bytes()) & phc.is_some())
     }
 
@@ -368,7 +368,7 @@ fn unreadable(error: &Error) -> Error {
 struct Own {
     params: Params,
     salt: Salt,
-    expected: Vec<u8>,
+    expected: Output,
 }
 
 /// The parts of a hash of our own scheme, with the bounds kept.
@@ -397,7 +397,6 @@ fn own(phc: &str) -> Result<Own> {
     let (Some(salt), Some(expected)) = (parsed.salt, parsed.hash) else {
         return Err(Error::damaged("the stored password hash has no salt or no hash"));
     };
-    let expected = expected.as_bytes();
     if !OUTPUT.contains(&expected.len()) || !SALT.contains(&salt.len()) {
         return Err(Error::damaged(format!(
             "the stored password hash has {} bytes and its salt {}; {OUTPUT:?} and {SALT:?} are computed",
@@ -405,7 +404,7 @@ fn own(phc: &str) -> Result<Own> {
             salt.len()
         )));
     }
-    Ok(Own { params, salt, expected: expected.to_vec() })
+    Ok(Own { params, salt, expected })
 }
 
 /// The key that a stored hash is peppered with; none for one of another scheme.
