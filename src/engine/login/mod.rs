@@ -197,8 +197,15 @@ impl Portcullis {
     ///
     /// # Errors
     /// `Denied` with [`Denial::Credentials`], with [`Denial::Throttled`], or with [`Denial::FactorRequired`] or
-    /// [`Denial::PasswordChangeRequired`] where the password was right; `InvalidInput` for a password above 1,024 bytes or a client detail that breaks a
-    /// rule, before any hash is computed; `Busy` where the admission gate is full; the storage kinds.
+    /// [`Denial::PasswordChangeRequired`] where the password was right; `InvalidInput` for a password above 1,024 bytes or
+    /// a client detail that breaks a rule, before any hash is computed; `Busy` where the admission gate is full; the storage
+    /// kinds.
+    ///
+    /// A stored hash that this build or these settings can not verify is a failure and no refusal, because everybody whose
+    /// hash is like it would be locked out by an answer that looks like a wrong password: `Mismatch` where the
+    /// [`Keyring`](crate::Keyring) or the Firebase key for it is missing, `Damaged` where it needs the feature `legacy`,
+    /// `LimitExceeded` where it takes more memory than the gate has. Such a failure tells that the name exists, so repair
+    /// it: [`Users::password_keys`](crate::Users::password_keys) says which keys are needed.
     ///
     /// ```
     /// # fn main() -> portcullis::Result<()> {
