@@ -15,9 +15,15 @@ use support::{Report, size, time};
 
 const PASSWORD: &str = "correct horse battery staple";
 
-fn logins(gate: &Portcullis) -> impl FnMut() + '_ {
-    let credentials = Credentials::password("ada", PASSWORD);
+/// A client on a device that is known.
+fn known(gate: &Portcullis) -> Client {
     let client = Client::new().device("bench");
+    let login = gate.login(&Credentials::password("ada", PASSWORD), &client).unwrap();
+    client.device_token(login.device_token().unwrap().as_str())
+}
+
+fn logins(gate: &Portcullis, client: Client) -> impl FnMut() + '_ {
+    let credentials = Credentials::password("ada", PASSWORD);
     move || {
         black_box(gate.login(&credentials, &client).unwrap());
     }
@@ -58,13 +64,13 @@ fn login(criterion: &mut Criterion) {
         report.bench(&mut group, name, "", 1, |n| time(|| (0..n).for_each(|_| once())));
     };
     run("bare Argon2id, m=19456 t=2 p=1, memory used again", &mut bare);
-    run("login, in memory", &mut logins(&in_memory));
-    run("login, on disk (one durable commit)", &mut logins(&on_disk));
+    run("login, in memory", &mut logins(&in_memory, known(&in_memory)));
+    run("login, on disk (one durable commit)", &mut logins(&on_disk, known(&on_disk)));
     group.finish();
 
     let rounds = size(101, 1);
     for (name, gate) in [("in memory", &in_memory), ("on disk", &on_disk)] {
-        let (hash, whole) = side_by_side(rounds, &mut bare, logins(gate));
+        let (hash, whole) = side_by_side(rounds, &mut bare, logins(gate, known(gate)));
         let over = (whole.as_secs_f64() / hash.as_secs_f64() - 1.0) * 100.0;
         report.line(
             format!("login over bare Argon2id, {name}, in turn"),
@@ -129,10 +135,11 @@ fn logins_on_disk(threads: usize) -> Once {
     let builder = Portcullis::builder().admission(threads, threads, Duration::from_secs(60));
     let gate = builder.open(directory.path().join("auth.db")).unwrap();
     gate.users().create(NewUser::new("ada").password(PASSWORD)).unwrap();
+    let client = known(&gate);
     Box::new(move || {
-        let gate = gate.clone();
+        let (gate, client) = (gate.clone(), client.clone());
         let _kept = &directory;
-        Box::new(move || logins(&gate)())
+        Box::new(move || logins(&gate, client.clone())())
     })
 }
 

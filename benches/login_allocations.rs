@@ -46,6 +46,8 @@ fn allocations(criterion: &mut Criterion) {
     for (name, gate) in [("in memory", &in_memory), ("on disk", &on_disk)] {
         gate.users().create(NewUser::new("ada").password(PASSWORD)).unwrap();
         let client = Client::new().device("bench");
+        let login = gate.login(&Credentials::password("ada", PASSWORD), &client).unwrap();
+        let client = client.device_token(login.device_token().unwrap().as_str());
         let (right, wrong, nobody) = (
             Credentials::password("ada", PASSWORD),
             Credentials::password("ada", "another horse"),
@@ -69,8 +71,8 @@ fn allocations(criterion: &mut Criterion) {
         };
         line("allocations of the hashing path", "0", allocated(rounds, hash));
         line("allocations of a login, writer thread and all", "", allocated(rounds, login));
-        line("allocations of a wrong password", "", allocated(rounds, || refused(&wrong)));
-        line("allocations of an unknown name", "", allocated(rounds, || refused(&nobody)));
+        line("allocations of an attempt that is held up", "", allocated(rounds, || refused(&wrong)));
+        line("allocations of one at an unknown name", "", allocated(rounds, || refused(&nobody)));
     }
     group.finish();
     report.print("login_allocations");
