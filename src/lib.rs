@@ -55,7 +55,8 @@ pub use credential::{
     BreachCheck, BreachError, BreachFile, BreachQuery, MustChange, PasswordPolicy, PasswordState,
 };
 pub use crypto::{
-    Admission, DeviceToken, KeyId, Keyring, OneTimeToken, PasswordCost, RecoveryCode, Token, TotpAlgorithm,
+    Admission, DeviceToken, KeyId, Keyring, OneTimeToken, PasswordCost, RecoveryCode, Token, TokenPurpose,
+    TotpAlgorithm,
 };
 pub use delegation::{Ability, Delegation, RoleRange};
 pub use device::Device;

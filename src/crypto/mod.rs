@@ -25,7 +25,7 @@ pub(crate) use password::{MAX_PASSWORD_BYTES, Normal, PasswordHasher, pepper_of}
 pub use recovery::RecoveryCode;
 pub(crate) use recovery::{matching_code, sent_code};
 pub(crate) use token::{DeviceProof, Digest, Presented, Purpose};
-pub use token::{DeviceToken, OneTimeToken, Token};
+pub use token::{DeviceToken, OneTimeToken, Token, TokenPurpose};
 pub use totp::TotpAlgorithm;
 #[cfg(feature = "testing")]
 pub(crate) use totp::totp_code;

@@ -9,27 +9,81 @@ use zeroize::Zeroizing;
 
 /// What a token is for. It stands before the token, for people and for secret scanners, and is part of what the digest
 /// covers, so that a token of one purpose is none of another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Purpose {
+///
+/// Every token is four characters of prefix and 59 of base64url without padding, which are 8 bytes of a public number, 32
+/// of a secret, and 4 of the CRC-32 (as in Ethernet and zip) of prefix, number and secret, in network order: a scanner
+/// knows one by `pc[a-z]_[A-Za-z0-9_-]{59}` and is sure by the checksum, without asking anybody.
+///
+/// ```
+/// # fn main() -> portcullis::Result<()> {
+/// use portcullis::{Client, Credentials, NewUser, Portcullis, TokenPurpose};
+/// let gate = Portcullis::in_memory()?;
+/// gate.users().create(NewUser::new("ada").password("correct horse battery staple"))?;
+/// let login = gate.login(&Credentials::password("ada", "correct horse battery staple"), &Client::new())?;
+/// let text = login.token().as_str();
+/// assert_eq!(TokenPurpose::recognise(text), Some(TokenPurpose::Session));
+/// assert_eq!(TokenPurpose::recognise(&text.replace("pcs_", "pcl_")), None);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TokenPurpose {
+    /// A session.
     Session,
+    /// A new token for a session, and no other use.
+    Refresh,
+    /// An API key.
+    ApiKey,
     /// A login that is not complete.
     Challenge,
+    /// The proof that somebody reads the mail of an address.
     EmailVerification,
+    /// A new password for one that was forgotten.
     PasswordReset,
+    /// A first password for an account.
     Invitation,
+    /// A login by mail.
     MagicLink,
     /// The browser that asked for a magic link.
     Browser,
-    /// The end of an e-mail change at the present address, and at the new one.
+    /// The end of an e-mail change at the present address.
     OldAddress,
+    /// The end of an e-mail change at the new one.
     NewAddress,
     /// A device from which somebody has logged in.
     Device,
 }
 
+pub(crate) use TokenPurpose as Purpose;
+
 const PREFIX_BYTES: usize = 4;
 
-impl Purpose {
+impl TokenPurpose {
+    /// Every purpose.
+    pub const ALL: &'static [Self] = &[
+        Self::Session,
+        Self::Refresh,
+        Self::ApiKey,
+        Self::Challenge,
+        Self::EmailVerification,
+        Self::PasswordReset,
+        Self::Invitation,
+        Self::MagicLink,
+        Self::Browser,
+        Self::OldAddress,
+        Self::NewAddress,
+        Self::Device,
+    ];
+
+    /// What a text is a token for, if it is one of this crate's and its checksum is right. It says nothing of whether the
+    /// token was ever given out or still opens anything, and costs no look into a database.
+    #[must_use]
+    pub fn recognise(text: &str) -> Option<Self> {
+        let purpose = *Self::ALL.iter().find(|purpose| text.starts_with(purpose.prefix()))?;
+        Presented::parse_as(purpose, text).filter(Presented::is_intact).map(|_| purpose)
+    }
+
     /// Those of one-time tokens that are sent to somebody.
     pub(crate) const OF_TICKETS: [Self; 6] = [
         Self::EmailVerification,
@@ -40,9 +94,13 @@ impl Purpose {
         Self::NewAddress,
     ];
 
-    const fn prefix(self) -> &'static str {
+    /// The four characters that tokens for it begin with.
+    #[must_use]
+    pub const fn prefix(self) -> &'static str {
         match self {
             Self::Session => "pcs_",
+            Self::Refresh => "pcf_",
+            Self::ApiKey => "pck_",
             Self::Challenge => "pcl_",
             Self::EmailVerification => "pcv_",
             Self::PasswordReset => "pcr_",
@@ -58,14 +116,15 @@ impl Purpose {
 
 const ID_BYTES: usize = 8;
 const SECRET_BYTES: usize = 32;
-const RAW_BYTES: usize = ID_BYTES + SECRET_BYTES;
+const CHECK_BYTES: usize = 4;
+const RAW_BYTES: usize = ID_BYTES + SECRET_BYTES + CHECK_BYTES;
 /// Session ids below this one are not given out.
 const SMALLEST_ID: u64 = 2;
 /// How often an id is drawn: needing a second draw has a chance of 1 in 2^63.
 const DRAWS: usize = 4;
-const TEXT_BYTES: usize = PREFIX_BYTES + 54;
+const TEXT_BYTES: usize = PREFIX_BYTES + 59;
 
-/// A session token as the client keeps it: `pcs_` and 54 characters of base64url.
+/// A session token as the client keeps it: `pcs_` and 59 characters of base64url.
 ///
 /// It is shown once, by the login that made it; the database holds its BLAKE3 digest only. `Debug` does not show it,
 /// it has no `Display`, and it wipes itself when dropped. Hand the text to the client with
@@ -88,7 +147,11 @@ impl Token {
 
 fn mint(entropy: &dyn Entropy, purpose: Purpose) -> Result<(Zeroizing<String>, Presented)> {
     for _ in 0..DRAWS {
-        let raw = random::<RAW_BYTES>(entropy)?;
+        let drawn = random::<{ ID_BYTES + SECRET_BYTES }>(entropy)?;
+        let mut raw = Zeroizing::new([0; RAW_BYTES]);
+        let (body, check) = raw.split_at_mut(ID_BYTES + SECRET_BYTES);
+        body.copy_from_slice(drawn.as_slice());
+        check.copy_from_slice(&checksum(purpose, body));
         let presented = Presented::from_raw(purpose, &raw);
         // The lowest ids mark free lines in the view.
         if presented.id < SMALLEST_ID {
@@ -102,7 +165,15 @@ fn mint(entropy: &dyn Entropy, purpose: Purpose) -> Result<(Zeroizing<String>, P
     Err(Error::new(ErrorKind::Storage, format!("the random generator gave no token id in {DRAWS} draws")))
 }
 
-/// A secret that opens one thing once, such as the next step of a login: four characters that say what, and 54 of
+/// For who finds a token and has no database to ask: the engine itself needs none, as the digest covers these bytes too.
+fn checksum(purpose: Purpose, body: &[u8]) -> [u8; CHECK_BYTES] {
+    let mut sum = crc32fast::Hasher::new();
+    sum.update(purpose.prefix().as_bytes());
+    sum.update(body);
+    sum.finalize().to_be_bytes()
+}
+
+/// A secret that opens one thing once, such as the next step of a login: four characters that say what, and 59 of
 /// base64url.
 ///
 /// It is shown once, by the call that made it; the database holds its BLAKE3 digest only. `Debug` does not show it, it has
@@ -135,7 +206,7 @@ impl fmt::Debug for OneTimeToken {
     }
 }
 
-/// What a device presents with every login from it, so that it is known again: `pcd_` and 54 characters of base64url.
+/// What a device presents with every login from it, so that it is known again: `pcd_` and 59 characters of base64url.
 ///
 /// It opens nothing and replaces no password. Keep it on the device for as long as a cookie lives. It is shown once, by
 /// the login that made it; the database holds its BLAKE3 digest only. `Debug` does not show it, it has no `Display`, and
@@ -217,10 +288,12 @@ impl fmt::Debug for Digest {
 
 /// A token as somebody presents it, decoded and not believed yet.
 pub(crate) struct Presented {
-    /// Prefix, id and secret: what the digest is computed over.
+    /// Prefix, id, secret and checksum: what the digest is computed over; one block of the hash.
     hashed: [u8; PREFIX_BYTES + RAW_BYTES],
     id: u64,
 }
+
+const _: () = assert!(PREFIX_BYTES + RAW_BYTES <= blake3::BLOCK_LEN);
 
 impl Presented {
     /// Decodes a session token's text; `None` for anything that is not one, of any length.
@@ -257,6 +330,12 @@ impl Presented {
     /// The number under which the record of a one-time token is found.
     pub(crate) fn number(&self) -> u64 {
         self.id
+    }
+
+    fn is_intact(&self) -> bool {
+        let (sealed, check) = self.hashed.split_at(self.hashed.len() - CHECK_BYTES);
+        let sum = Purpose::ALL.iter().find(|purpose| sealed.starts_with(purpose.prefix().as_bytes()));
+        sum.is_some_and(|purpose| checksum(*purpose, sealed.get(PREFIX_BYTES..).unwrap_or_default()) == check)
     }
 
     pub(crate) fn digest(&self) -> Digest {

@@ -9,7 +9,7 @@ use crate::crypto::{Source, Token};
 use crate::error::{Error, Result};
 use crate::grant::Grant;
 use crate::id::{RoleId, ScopeId, UserId};
-use crate::session::SessionRecord;
+use crate::session::{self, SessionRecord};
 use crate::store::{Batch, CommitError, MAX_OPERATIONS};
 use crate::user::{self, NewUser};
 
@@ -99,6 +99,10 @@ pub(crate) fn sessions(gate: &Portcullis, users: &[UserId]) -> Result<Vec<Token>
             methods: Methods::of(Method::Password),
             authenticated: now,
             device_id: None,
+            era: session::era(&*engine.store)?,
+            label: String::new(),
+            impersonator: None,
+            access_until: None,
         })?;
         tokens.push(token);
         filler.commit_if_full()?;

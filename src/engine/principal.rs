@@ -39,6 +39,8 @@ pub struct Principal<'g> {
     gate: &'g Portcullis,
     session: SessionHandle,
     user: UserId,
+    /// Who acts as the user, where somebody else does.
+    impersonator: Option<UserId>,
     /// Where this request comes from, for context rules.
     client: Option<&'g Client>,
 }
@@ -60,6 +62,12 @@ impl Principal<'_> {
     #[must_use]
     pub const fn session(&self) -> SessionId {
         self.session.id()
+    }
+
+    /// Who acts as [`user`](Self::user), where somebody else does.
+    #[must_use]
+    pub const fn impersonator(&self) -> Option<UserId> {
+        self.impersonator
     }
 
     /// Whether the principal may do this now. False too once the session has ended, or the database has stopped.
@@ -198,12 +206,8 @@ impl Portcullis {
     /// ```
     #[inline]
     pub fn authenticate(&self, token: impl AsRef<str>) -> Result<Principal<'_>> {
-        self.engine().authenticate(token.as_ref(), None).map(|(session, user)| Principal {
-            gate: self,
-            session,
-            user,
-            client: None,
-        })
+        let accepted = self.engine().authenticate(token.as_ref(), None)?;
+        Ok(self.principal(accepted, None))
     }
 
     /// As [`authenticate`](Self::authenticate), with where this request comes from, for
@@ -217,12 +221,14 @@ impl Portcullis {
         token: impl AsRef<str>,
         client: &'g Client,
     ) -> Result<Principal<'g>> {
-        self.engine().authenticate(token.as_ref(), Some(client)).map(|(session, user)| Principal {
-            gate: self,
-            session,
-            user,
-            client: Some(client),
-        })
+        let accepted = self.engine().authenticate(token.as_ref(), Some(client))?;
+        Ok(self.principal(accepted, Some(client)))
+    }
+
+    #[inline]
+    fn principal<'g>(&'g self, accepted: Accepted, client: Option<&'g Client>) -> Principal<'g> {
+        let Accepted { session, user, impersonator } = accepted;
+        Principal { gate: self, session, user, impersonator, client }
     }
 
     /// Whether a user holds a permission now, through any of the roles assigned to the user and what those inherit.
@@ -339,8 +345,15 @@ impl Portcullis {
     }
 }
 
+/// What a token was accepted for.
+struct Accepted {
+    session: SessionHandle,
+    user: UserId,
+    impersonator: Option<UserId>,
+}
+
 impl Engine {
-    fn authenticate(&self, token: &str, client: Option<&Client>) -> Result<(SessionHandle, UserId)> {
+    fn authenticate(&self, token: &str, client: Option<&Client>) -> Result<Accepted> {
         let Some(presented) = Presented::parse(token) else { return Err(self.refuse_session()) };
         // The line is on its way from memory while the digest is computed.
         let Some(found) = self.view.find(presented.id()) else { return Err(self.refuse_session()) };
@@ -356,10 +369,15 @@ impl Engine {
             Answer::Stopped => return Err(self.stopped()),
             Answer::Deny | Answer::Gone => return Err(self.refuse_session()),
         }
+        let impersonator = match line.noted {
+            false => None,
+            // The note goes after the line does: without one the session has ended since.
+            true => self.view.note(session.id()).ok_or_else(|| self.refuse_session())?.impersonator,
+        };
         if line.seen < now {
             self.view.touch(session, now);
         }
-        Ok((session, line.user))
+        Ok(Accepted { session, user: line.user, impersonator })
     }
 
     #[inline]

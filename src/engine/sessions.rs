@@ -10,7 +10,7 @@ use crate::audit::{AuditKind, Subject};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::id::{Key, SessionId, UserId};
-use crate::session::{SESSION_BY_EXPIRY, SESSION_BY_USER, Session, SessionRecord};
+use crate::session::{self, SESSION_BY_EXPIRY, SESSION_BY_USER, Session, SessionRecord};
 use crate::store::{self, Stored, Table};
 use crate::user;
 
@@ -90,6 +90,9 @@ impl Sessions<'_> {
             {
                 return Err(Error::not_found("session", keep));
             }
+            if kept.record.era != session::expect_era(plan.store, &mut plan.batch)? {
+                return Err(Error::not_found("session", keep));
+            }
             warrant::may_administer(plan, user, "revoke sessions")?;
             plan.batch.expect_unchanged(&account);
             // The session moves to the new generation before the user does: readers that look in between find one
@@ -119,6 +122,19 @@ impl Sessions<'_> {
             stage_end_all(plan, user, Entry::of(Subject::User(user)).detail("all"))
         })?;
         engine.sweep_after(Leftover::Sessions(user));
+        Ok(())
+    }
+
+    /// Ends every session of every user: one small commit, however many there are. API keys and devices stay.
+    ///
+    /// # Errors
+    /// `LimitExceeded` at the 65,535th time in the life of a database; `Denied` for a delegated handle; the storage kinds.
+    pub fn revoke_everything(&self) -> Result<()> {
+        self.gate.refuse_delegated("revoke every session")?;
+        self.gate.engine().write(self.gate.actor(), |plan| {
+            session::stage_next_era(plan.store, &mut plan.batch)?;
+            plan.record(AuditKind::SessionsRevoked, Entry::default().detail("of everybody"))
+        })?;
         Ok(())
     }
 }

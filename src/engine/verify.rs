@@ -22,7 +22,7 @@ use crate::permission::PermissionSet;
 use crate::role::{self, DenyChunk, GrantChunk, HierarchyRecord, RoleRecord};
 use crate::scope::{ScopeRecord, ScopeTreeRecord};
 use crate::separation::{SeparationRecord, SeparationStateRecord};
-use crate::session::SessionRecord;
+use crate::session::{SessionEraRecord, SessionRecord};
 use crate::store::{self, Head, Kind, Record, Scan, Table};
 use crate::throttle::{AccountRecord, Counted, KeyRecord, RowRecord, SourceCount};
 use crate::ticket::TicketRecord;
@@ -101,6 +101,7 @@ impl Portcullis {
         engine.verify_table::<FlagRecord>(&mut found)?;
         engine.verify_table::<FlagRuleRecord>(&mut found)?;
         engine.verify_table::<SessionRecord>(&mut found)?;
+        engine.verify_table::<SessionEraRecord>(&mut found)?;
         engine.verify_table::<TicketRecord>(&mut found)?;
         engine.verify_table::<ChallengeRecord>(&mut found)?;
         engine.verify_table::<FactorRecord>(&mut found)?;
@@ -469,6 +470,7 @@ pub(crate) fn decode_as_every_record(bytes: &[u8]) -> usize {
         + taken::<FlagRecord>(bytes)
         + taken::<FlagRuleRecord>(bytes)
         + taken::<SessionRecord>(bytes)
+        + taken::<SessionEraRecord>(bytes)
         + taken::<TicketRecord>(bytes)
         + taken::<ChallengeRecord>(bytes)
         + taken::<FactorRecord>(bytes)

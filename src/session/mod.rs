@@ -1,8 +1,14 @@
 //! Sessions: who is logged in, from where, and until when.
 
+mod ops;
 mod record;
 
-pub(crate) use record::{SESSION, SESSION_BY_EXPIRY, SESSION_BY_USER, SessionRecord, TABLES};
+#[cfg(feature = "testing")]
+pub(crate) use ops::era;
+pub(crate) use ops::{expect_era, stage_next_era};
+pub(crate) use record::{
+    SESSION, SESSION_BY_EXPIRY, SESSION_BY_USER, SESSION_ERA, SessionEraRecord, SessionRecord, TABLES,
+};
 
 use crate::assurance::Methods;
 use crate::clock::Timestamp;
@@ -40,6 +46,12 @@ pub struct Session {
     pub authenticated: Timestamp,
     /// The device it was opened on, which may have been forgotten since; `None` where devices are not remembered.
     pub device: Option<DeviceId>,
+    /// What its user calls it; empty where nobody has named it.
+    pub label: String,
+    /// Who acts in it as its user, where somebody else does.
+    pub impersonator: Option<UserId>,
+    /// From when on its token opens nothing until it is refreshed; `None` where it is not one that can be.
+    pub access_until: Option<Timestamp>,
 }
 
 /// Where a login comes from, as far as the caller knows.

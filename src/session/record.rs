@@ -13,7 +13,8 @@ use std::time::Duration;
 pub(crate) const SESSION: Table = Table::new(17, "session");
 pub(crate) const SESSION_BY_USER: Table = Table::new(18, "session_by_user");
 pub(crate) const SESSION_BY_EXPIRY: Table = Table::new(19, "session_by_expiry");
-pub(crate) const TABLES: &[Table] = &[SESSION, SESSION_BY_USER, SESSION_BY_EXPIRY];
+pub(crate) const SESSION_ERA: Table = Table::new(84, "session_era");
+pub(crate) const TABLES: &[Table] = &[SESSION, SESSION_BY_USER, SESSION_BY_EXPIRY, SESSION_ERA];
 
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SessionRecord {
@@ -37,6 +38,31 @@ pub(crate) struct SessionRecord {
     pub(crate) authenticated: Timestamp,
     /// The device that it was opened on.
     pub(crate) device_id: Option<DeviceId>,
+    /// The era when it began; it is dead once a later one has.
+    pub(crate) era: u16,
+    /// What its user calls it, perhaps empty.
+    pub(crate) label: String,
+    /// Who acts in it as its user, where somebody else does.
+    pub(crate) impersonator: Option<UserId>,
+    /// From when on its token opens nothing until it is refreshed, where it can be.
+    pub(crate) access_until: Option<Timestamp>,
+}
+
+/// The era of all sessions: ending every one is to begin the next. One row, written by that alone and expected unchanged by
+/// whoever opens a session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SessionEraRecord {
+    pub(crate) era: u16,
+}
+
+impl Record for SessionEraRecord {
+    const TABLE: Table = SESSION_ERA;
+    const INDEXES: &'static [Index<Self>] = &[];
+    type Key = u8;
+
+    fn key(&self) -> u8 {
+        0
+    }
 }
 
 impl fmt::Debug for SessionRecord {
@@ -77,8 +103,12 @@ impl From<SessionRecord> for Session {
             methods,
             authenticated,
             device_id,
+            label,
+            impersonator,
+            access_until,
             digest: _,
             generation: _,
+            era: _,
         } = record;
         Self {
             id,
@@ -92,6 +122,9 @@ impl From<SessionRecord> for Session {
             methods,
             authenticated,
             device: device_id,
+            label,
+            impersonator,
+            access_until,
         }
     }
 }

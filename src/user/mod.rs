@@ -19,8 +19,8 @@ pub(crate) use ops::{
     stage_generation, stage_remove_contact, stage_status, stage_touch,
 };
 pub(crate) use record::{
-    AttributesRecord, ContactRecord, Section, TABLES, USER, USER_BY_CREATION, USER_BY_LOGIN, USER_BY_STATUS,
-    USER_CONTACT_BY_EMAIL, UserRecord,
+    AttributesRecord, ContactRecord, LAST_GENERATION, Section, TABLES, USER, USER_BY_CREATION, USER_BY_LOGIN,
+    USER_BY_STATUS, USER_CONTACT_BY_EMAIL, UserRecord,
 };
 #[cfg(feature = "import")]
 pub(crate) use record::{USER_BY_ALIAS, USER_BY_VERIFIED_EMAIL};

@@ -2,6 +2,7 @@
 //! covers all of it.
 
 use super::names::{Name, NameRules, stage_verified};
+use super::record::LAST_GENERATION;
 use super::record::{AttributesRecord, ContactRecord, Section, UserRecord};
 use super::{Attributes, NewContact, NewUser, Status, UserChange, check_attributes};
 use crate::clock::Timestamp;
@@ -167,12 +168,13 @@ pub(crate) fn stage_generation(store: &dyn Store, batch: &mut Batch, id: UserId)
 }
 
 fn next_generation(user: &UserRecord) -> Result<u32> {
-    user.generation.checked_add(1).ok_or_else(|| {
-        Error::limit(
-            "user",
-            format!("all sessions of {} were ended 4,294,967,295 times; delete the user", user.id),
-        )
-    })
+    let next = user.generation.saturating_add(1);
+    if next > LAST_GENERATION {
+        let ended =
+            format!("all sessions of {} were ended {LAST_GENERATION} times; delete the user", user.id);
+        return Err(Error::limit("user", ended));
+    }
+    Ok(next)
 }
 
 fn insert_contact(

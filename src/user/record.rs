@@ -7,6 +7,10 @@ use crate::id::{ContactId, Key, ScopeId, Stamp, UserId};
 use crate::store::{Index, Record, Stored, Table};
 use serde::{Deserialize, Serialize};
 
+/// The last generation of sessions that a user can come to: the view has 28 bits for it, and its highest for what no
+/// generation ends.
+pub(crate) const LAST_GENERATION: u32 = (1 << 28) - 2;
+
 pub(crate) const USER: Table = Table::new(1, "user");
 pub(crate) const USER_BY_LOGIN: Table = Table::new(2, "user_by_login");
 pub(crate) const USER_BY_STATUS: Table = Table::new(3, "user_by_status");

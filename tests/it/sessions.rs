@@ -324,13 +324,46 @@ fn garbage_is_no_token_whatever_its_length() {
         let body: String = bytes.iter().map(|byte| (b'A' + byte % 26) as char).collect();
         // Every other one names the live session and guesses its secret.
         tried.push(if id_kept {
-            format!("{}{}", &token[..14], &body.repeat(2)[..44])
+            format!("{}{}", &token[..14], &body.repeat(2)[..49])
         } else {
-            format!("pcs_{body}")
+            format!("pcs_{}", &body.repeat(2)[..59])
         });
     }
     for text in &tried {
         assert!(!is_live(&world.gate, text), "{text:.80}");
     }
     assert!(is_live(&world.gate, &token));
+}
+
+#[test]
+fn ending_everything_ends_what_is_open_and_nothing_that_is_opened_later() {
+    let world = world();
+    let users: Vec<_> = (0..3).map(|n| world.user(&format!("user{n}")).id).collect();
+    let names = ["user0", "user1", "user2"];
+    let before: Vec<_> = names.iter().map(|name| world.login(name)).collect();
+    world.gate.sessions().revoke_everything().unwrap();
+    for (login, user) in before.iter().zip(&users) {
+        assert!(!is_live(&world.gate, login.token().as_str()));
+        refused(world.gate.sessions().get(login.session().id), ErrorKind::NotFound, Some("session"));
+        refused(
+            world.gate.sessions().revoke_others(login.session().id),
+            ErrorKind::NotFound,
+            Some("session"),
+        );
+        assert!(
+            world
+                .gate
+                .sessions()
+                .of_user(*user, &portcullis::PageRequest::default())
+                .unwrap()
+                .items
+                .is_empty()
+        );
+    }
+    let later = world.login("user0");
+    assert!(is_live(&world.gate, later.token().as_str()));
+    world.gate.sessions().revoke_everything().unwrap();
+    assert!(!is_live(&world.gate, later.token().as_str()));
+    refused(world.gate.delegated(users[0]).sessions().revoke_everything(), ErrorKind::Denied, None);
+    sound(&world.gate);
 }

@@ -23,7 +23,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::history::LoginOutcome;
 use crate::id::{DeviceId, RoleId, UserId};
 use crate::role;
-use crate::session::{Client, SessionRecord};
+use crate::session::{self, Client, SessionRecord};
 use crate::store::{self, Batch, Stored};
 use crate::user::{self, UserRecord};
 use std::time::Duration;
@@ -426,6 +426,10 @@ impl Engine {
             methods: progress.methods,
             authenticated,
             device_id: device.id,
+            era: session::expect_era(plan.store, &mut plan.batch)?,
+            label: String::new(),
+            impersonator: None,
+            access_until: None,
         };
         plan.batch.insert(&record)?;
         self.stage_success(plan, &record, client, &device)?;

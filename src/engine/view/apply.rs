@@ -1,6 +1,6 @@
 //! From stored rows to the view: one function, called for every row at open and for every commit after it.
 
-use super::{FlagSettings, Holding, Part, SessionLine, UserState, View, ViewTime};
+use super::{FlagSettings, Holding, Note, Part, SessionLine, UserState, View, ViewTime};
 use crate::access::{ACCESS, AccessRecord};
 use crate::assignment::{ASSIGNMENT, AssignmentRecord};
 use crate::catalog::{PERMISSION, PermissionRecord};
@@ -10,14 +10,26 @@ use crate::id::{Flag, Key, RoleId, ScopeId, SessionId, UserId};
 use crate::permission::Permission;
 use crate::role::{Chunk, DenyChunk, GrantChunk, ROLE, ROLE_DENY, ROLE_GRANT, RoleRecord};
 use crate::scope::{SCOPE, ScopeRecord};
-use crate::session::{SESSION, SessionRecord};
+use crate::session::{SESSION, SESSION_ERA, SessionEraRecord, SessionRecord};
 use crate::store::{Change, Sink, Table, decode};
 use crate::user::{Status, StatusKind, USER, UserRecord};
 
 impl View {
     /// The tables that the view is made of; all other rows mean nothing to it.
-    pub(crate) const TABLES: &'static [Table] =
-        &[PERMISSION, ROLE, ROLE_GRANT, ROLE_DENY, SCOPE, USER, ASSIGNMENT, ACCESS, SESSION, FLAG, FLAG_RULE];
+    pub(crate) const TABLES: &'static [Table] = &[
+        PERMISSION,
+        ROLE,
+        ROLE_GRANT,
+        ROLE_DENY,
+        SCOPE,
+        USER,
+        ASSIGNMENT,
+        ACCESS,
+        SESSION,
+        SESSION_ERA,
+        FLAG,
+        FLAG_RULE,
+    ];
 
     fn take(&self, change: &Change) -> Result<()> {
         let (key, value) = (change.key.as_slice(), change.value.as_deref());
@@ -56,10 +68,21 @@ impl View {
             }
             (SESSION, Some(value)) => {
                 let session: SessionRecord = decode(value)?;
+                if let Some(note) = note_of(&session) {
+                    self.put_note(session.id, note);
+                }
                 self.put_session(&line_of(&session), session.roles.as_deref())
             }
             (SESSION, None) => {
                 self.remove_session(SessionId::read(key)?);
+                Ok(())
+            }
+            (SESSION_ERA, Some(value)) => {
+                self.put_era(decode::<SessionEraRecord>(value)?.era);
+                Ok(())
+            }
+            (SESSION_ERA, None) => {
+                self.put_era(0);
                 Ok(())
             }
             (ROLE, Some(value)) => {
@@ -111,6 +134,7 @@ impl View {
             let SessionLine { selection, .. } = due;
             line.seen >= due.seen && SessionLine { seen: due.seen, selection, ..line } == due
         }) && self.selected_roles(session.id) == session.roles
+            && self.note(session.id) == note_of(session)
     }
 }
 
@@ -151,5 +175,11 @@ fn line_of(session: &SessionRecord) -> SessionLine {
         deadline: ViewTime::from(session.expires),
         idle_timeout: session.idle_secs,
         seen: ViewTime::from(session.seen),
+        era: session.era,
+        noted: session.impersonator.is_some(),
     }
+}
+
+fn note_of(session: &SessionRecord) -> Option<Note> {
+    session.impersonator.map(|impersonator| Note { impersonator: Some(impersonator) })
 }

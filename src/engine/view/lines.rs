@@ -24,6 +24,8 @@ pub(super) const FROZEN: u32 = 0;
 /// In `seen`: not written down yet. It stands in the line itself, so that being seen costs no second cache line;
 /// instants end in the year 2092 for it.
 pub(super) const DIRTY: u32 = 1 << 31;
+/// Beside the idle timeout: there is a note on the session.
+const NOTED: u32 = 1 << 31;
 
 /// A session as the writer puts it and as a listing gives it back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,11 +37,15 @@ pub(crate) struct SessionLine {
     pub(crate) generation: u32,
     /// Which roles are active: 0 for all that the user has.
     pub(crate) selection: u32,
+    /// The era of all sessions at login.
+    pub(crate) era: u16,
     /// From this second on the session is dead.
     pub(crate) deadline: ViewTime,
     /// Dead this many seconds after it was last seen; 0 for never.
     pub(crate) idle_timeout: u32,
     pub(crate) seen: ViewTime,
+    /// Whether there is a note on it: see `notes`.
+    pub(crate) noted: bool,
 }
 
 /// Names a session and where its line was last seen, so that the next look needs no search.
@@ -66,6 +72,7 @@ pub(crate) struct Snapshot {
     pub(crate) deadline: ViewTime,
     pub(crate) idle_timeout: u32,
     pub(crate) seen: ViewTime,
+    pub(crate) noted: bool,
 }
 
 /// A session in the table. All fields are written by the writer, but `seen` and `grant` also by readers.
@@ -98,7 +105,7 @@ pub(super) struct Line {
     pub(super) deadline: AtomicU32,
     /// `set number (32) | epoch (32)`: the user was let in with this set when the epoch began; or `nonce | 0`.
     pub(super) grant: AtomicU64,
-    /// `user (32) | idle timeout (32)`.
+    /// `user (32) | noted (1) | idle timeout (31)`.
     pub(super) who: AtomicU64,
 }
 
@@ -114,7 +121,7 @@ pub(super) struct Facts {
 impl Facts {
     #[inline]
     pub(super) const fn live(self, now: ViewTime) -> bool {
-        let idle = self.who as u32;
+        let idle = self.idle_timeout();
         now.secs() < self.deadline
             && (idle == 0 || (now.secs() as u64) < self.seen().secs() as u64 + idle as u64)
     }
@@ -140,25 +147,55 @@ impl Facts {
     pub(super) const fn user(self) -> u32 {
         (self.who >> 32) as u32
     }
+
+    const fn idle_timeout(self) -> u32 {
+        self.who as u32 & !NOTED
+    }
+
+    const fn noted(self) -> bool {
+        self.who as u32 & NOTED != 0
+    }
 }
 
-/// A session's generation and selection, in one word.
+/// A session's generation, selection and era, in one word: `generation (28) | selection (20) | era (16)`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Aside(u64);
 
+/// The highest generation that fits: no user comes to it, so that a session that has it is never of an older one.
+pub(super) const LAST_GENERATION: u32 = (1 << 28) - 1;
+/// The highest number of a selection.
+pub(super) const LAST_SELECTION: u32 = (1 << 20) - 1;
+
 impl Aside {
+    fn of(session: &SessionLine) -> Self {
+        let generation = u64::from(session.generation.min(LAST_GENERATION));
+        let selection = u64::from(session.selection.min(LAST_SELECTION));
+        Self(generation << 36 | selection << 16 | u64::from(session.era))
+    }
+
     pub(super) const fn generation(self) -> u32 {
-        (self.0 >> 32) as u32
+        (self.0 >> 36) as u32
     }
 
     pub(super) const fn selection(self) -> u32 {
-        self.0 as u32
+        (self.0 >> 16) as u32 & LAST_SELECTION
+    }
+
+    pub(super) const fn era(self) -> u16 {
+        self.0 as u16
     }
 }
+
+const _: () = assert!(crate::user::LAST_GENERATION < LAST_GENERATION);
 
 /// The time in a word of last use.
 pub(super) const fn time_of(seen: u32) -> ViewTime {
     ViewTime::from_secs(seen & !DIRTY)
+}
+
+/// Whose the session is, and how it goes idle.
+pub(super) const fn who_word(user: u32, session: &SessionLine) -> u64 {
+    pair(user, session.idle_timeout & !NOTED | if session.noted { NOTED } else { 0 })
 }
 
 /// A time as a word of last use, without the mark.
@@ -214,7 +251,7 @@ impl Line {
 #[repr(C, align(64))]
 pub(super) struct Page {
     pub(super) lines: [Line; LINES],
-    /// `generation (32) | selection (32)` of each line.
+    /// What [`Aside`] has of each line.
     pub(super) aside: [AtomicU64; LINES],
 }
 
@@ -237,13 +274,13 @@ pub(super) struct Spot<'a> {
 }
 
 impl Spot<'_> {
-    /// What is asked only when the line does not know its user's set: the session's generation and selection.
+    /// What is asked only when the line does not know its user's set: the session's generation, selection and era.
     pub(super) fn aside(&self) -> Aside {
         Aside(self.aside_word().load(Ordering::Relaxed))
     }
 
     pub(super) fn put_aside(&self, session: &SessionLine) {
-        self.aside_word().store(pair(session.generation, session.selection), Ordering::Relaxed);
+        self.aside_word().store(Aside::of(session).0, Ordering::Relaxed);
     }
 
     fn aside_word(&self) -> &AtomicU64 {
@@ -265,9 +302,11 @@ impl Spot<'_> {
             user: snapshot.user,
             generation: self.aside().generation(),
             selection: self.aside().selection(),
+            era: self.aside().era(),
             deadline: snapshot.deadline,
             idle_timeout: snapshot.idle_timeout,
             seen: snapshot.seen,
+            noted: snapshot.noted,
         })
     }
 
@@ -284,8 +323,9 @@ impl Spot<'_> {
             digest,
             user: UserId::from_number(facts.user().into()),
             deadline: ViewTime::from_secs(facts.deadline),
-            idle_timeout: facts.who as u32,
+            idle_timeout: facts.idle_timeout(),
             seen: facts.seen(),
+            noted: facts.noted(),
         })
     }
 

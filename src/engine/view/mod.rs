@@ -10,6 +10,7 @@ mod apply;
 mod bits;
 mod flags;
 mod lines;
+mod notes;
 mod pages;
 mod pairs;
 mod part;
@@ -28,6 +29,7 @@ mod write;
 
 pub(crate) use flags::FlagSettings;
 pub(crate) use lines::{SessionHandle, SessionLine, Snapshot};
+pub(crate) use notes::Note;
 pub(crate) use part::{Holding, Part};
 pub(crate) use policy::Policy;
 pub(crate) use review::together;
@@ -39,13 +41,14 @@ use crate::id::{ScopeId, SessionId, UserId};
 use crate::permission::{Permission, PermissionSet};
 use flags::FlagStates;
 use lines::{Lines, Search, Spot};
+use notes::Notes;
 use pairs::Pairs;
 use parking_lot::Mutex;
 use scoped::{Scoped, Turn};
 use segmented::Segmented;
 use sets::{Ask, Sets};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 use step::{Step, step};
 use tally::Who;
 use users::{Standing, UserCell};
@@ -86,6 +89,9 @@ struct Counters {
     epoch: AtomicU32,
     /// Guards the tree of scopes and what is held at them.
     turn: Turn,
+    /// Sessions of an earlier era have ended. It changes before the epoch does, so that no line remembers a set as of an
+    /// epoch of a later era.
+    era: AtomicU16,
 }
 
 /// The policy version and the epoch of a view that was stopped: no set and no line ever has them, so that every fast
@@ -103,6 +109,7 @@ pub(crate) struct View {
     derived: Pairs,
     flags: FlagStates,
     lines: Lines,
+    notes: Notes,
     writer: Mutex<Writer>,
     why_stopped: OnceLock<String>,
 }
@@ -114,6 +121,7 @@ impl View {
                 version: AtomicU64::new(1),
                 epoch: AtomicU32::new(1),
                 turn: Turn::default(),
+                era: AtomicU16::new(0),
             },
             users: Segmented::new(),
             sets: Sets::new(),
@@ -121,6 +129,7 @@ impl View {
             derived: Pairs::new(),
             flags: FlagStates::new(),
             lines: Lines::new()?,
+            notes: Notes::default(),
             writer: Mutex::new(Writer::new()),
             why_stopped: OnceLock::new(),
         })
@@ -247,6 +256,11 @@ impl View {
         self.ask_session(session, &Ask::Held, now)
     }
 
+    /// The note on a session whose line says that there is one; none where the session has ended meanwhile.
+    pub(crate) fn note(&self, session: SessionId) -> Option<Note> {
+        self.notes.get(session.get())
+    }
+
     /// Notes that the session was seen; at most one write a second for each session, none in storage.
     #[inline]
     pub(crate) fn touch(&self, session: SessionHandle, now: ViewTime) {
@@ -360,7 +374,8 @@ impl View {
             return Some(Answer::Stopped);
         }
         let facts = spot.line.facts(id)?;
-        let (generation, selection) = (spot.aside().generation(), spot.aside().selection());
+        let aside = spot.aside();
+        let (generation, selection) = (aside.generation(), aside.selection());
         if !spot.line.still(id) || facts.frozen() {
             return None;
         }
@@ -375,7 +390,8 @@ impl View {
             Standing::Active | Standing::Lifted => {}
         }
         // A session may be ahead of its user for a moment: the one that is kept while all others end.
-        let current = generation >= cell.generation();
+        let current =
+            generation >= cell.generation() && aside.era() >= self.counters.era.load(Ordering::Acquire);
         let turn = self.counters.turn.read();
         let set = match selection {
             0 => reading.set(),

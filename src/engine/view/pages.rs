@@ -2,6 +2,7 @@
 
 use super::lines::{
     DEPTHS, DIRTY, EMPTY, FROZEN, LINES, Lines, Page, SessionLine, Spot, TOMBSTONE, index, pair, seen_word,
+    who_word,
 };
 use super::step::{Step, step};
 use super::time::ViewTime;
@@ -152,11 +153,11 @@ impl Pages {
     fn update(&mut self, lines: &Lines, spot: &Spot<'_>, user: u32, session: SessionLine) {
         let (id, line) = (session.id.get(), spot.line);
         let same = spot.read(id).is_some_and(|old| {
-            (old.digest, old.user, old.generation, old.selection)
-                == (session.digest, session.user, session.generation, session.selection)
+            (old.digest, old.user, old.generation, old.selection, old.era)
+                == (session.digest, session.user, session.generation, session.selection, session.era)
         });
         if same {
-            line.who.store(pair(user, session.idle_timeout), Ordering::Release);
+            line.who.store(who_word(user, &session), Ordering::Release);
             line.deadline.store(deadline_word(&session), Ordering::Release);
             line.merge_seen(seen_word(session.seen));
             return;
@@ -179,7 +180,7 @@ impl Pages {
         line.merge_seen(seen_word(session.seen));
         line.deadline.store(deadline_word(session), Ordering::Relaxed);
         line.grant.store(self.stale_grant(), Ordering::Relaxed);
-        line.who.store(pair(user, session.idle_timeout), Ordering::Relaxed);
+        line.who.store(who_word(user, session), Ordering::Relaxed);
         spot.put_aside(session);
         line.id.store(session.id.get(), Ordering::Release);
     }

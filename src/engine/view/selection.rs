@@ -5,12 +5,16 @@
 //! numbers. It holds what the active roles give; denials hold whichever roles are active.
 
 use super::View;
+use super::lines::LAST_SELECTION;
 use super::pairs::PairBooks;
 use super::write::Writer;
 use crate::error::{Error, Result};
 use crate::id::{RoleId, SessionId};
 use std::collections::HashMap;
 use std::sync::Arc;
+
+const TOO_MANY: &str =
+    "the live sessions have 1,048,575 different selections of roles, which are as many as there can be";
 
 #[derive(Debug)]
 struct Selected {
@@ -57,7 +61,9 @@ impl Selections {
         let number = match self.free.pop() {
             Some(number) => number,
             None => u32::try_from(self.list.len() + 1)
-                .map_err(|_| Error::limit("session.roles", "too many selections of roles"))?,
+                .ok()
+                .filter(|number| *number <= LAST_SELECTION)
+                .ok_or_else(|| Error::limit("session.roles", TOO_MANY))?,
         };
         self.numbers.insert(selected.roles.clone(), number);
         match self.list.get_mut(number as usize - 1) {

@@ -27,9 +27,11 @@ pub(super) fn session(id: u64, user: u64) -> SessionLine {
         user: UserId::from_number(user),
         generation: 0,
         selection: 0,
+        era: 0,
         deadline: ViewTime::NEVER,
         idle_timeout: 0,
         seen: ViewTime::from_secs(0),
+        noted: false,
     }
 }
 /// Numbers without a pattern, the same in every run.
@@ -54,7 +56,9 @@ enum Change {
     Role(u32, Option<Vec<u32>>),
     Chunk(u32, u32, Option<Vec<u64>>),
     Define(u32, bool),
-    Session(u64, Option<(u64, u32, u32, u32)>),
+    /// User, generation, deadline, idle timeout, era.
+    Session(u64, Option<(u64, u32, u32, u32, u16)>),
+    Era(u16),
 }
 use Change::*;
 
@@ -66,6 +70,7 @@ enum Key {
     Chunk(u32, u32),
     Define(u32),
     Session(u64),
+    Era,
 }
 
 impl Change {
@@ -77,6 +82,7 @@ impl Change {
             Chunk(role, chunk, _) => Key::Chunk(*role, *chunk),
             Define(bit, _) => Key::Define(*bit),
             Session(id, _) => Key::Session(*id),
+            Era(_) => Key::Era,
         }
     }
 
@@ -94,13 +100,14 @@ impl Change {
             Chunk(r, chunk, None) => view.remove_grants(role(r), chunk).unwrap(),
             Define(n, true) => view.define(bit(n)).unwrap(),
             Define(n, false) => view.undefine(bit(n)).unwrap(),
-            Session(id, Some((of, generation, deadline, idle_timeout))) => {
+            Session(id, Some((of, generation, deadline, idle_timeout, era))) => {
                 let deadline = ViewTime::from_secs(deadline);
                 let seen = ViewTime::from_secs(990);
-                let line = SessionLine { generation, deadline, idle_timeout, seen, ..session(id, of) };
+                let line = SessionLine { generation, deadline, idle_timeout, seen, era, ..session(id, of) };
                 view.put_session(&line, None).unwrap();
             }
             Session(id, None) => drop(view.remove_session(SessionId::from_number(id))),
+            Era(era) => view.put_era(era),
         }
     }
 }
@@ -126,7 +133,7 @@ fn change() -> impl Strategy<Value = Change> {
     ];
     let parents = vec(0..ROLES, 0..3);
     let bits = btree_set(0..BITS.len(), 0..4);
-    let line = (0..USERS, 0u32..2, 999u32..1002, prop_oneof![Just(0u32), 9u32..12]);
+    let line = (0..USERS, 0u32..2, 999u32..1002, prop_oneof![Just(0u32), 9u32..12], 0u16..3);
     prop_oneof![
         (0..USERS, proptest::option::weighted(0.8, (state, 0u32..2))).prop_map(|(n, to)| User(n, to)),
         (0..USERS, 0..ROLES, any::<bool>()).prop_map(|(n, r, on)| Assign(n, r, on)),
@@ -138,6 +145,7 @@ fn change() -> impl Strategy<Value = Change> {
         )),
         (0..BITS.len(), prop::bool::weighted(0.8)).prop_map(|(n, on)| Define(BITS[n], on)),
         (2u64..8, proptest::option::weighted(0.8, line)).prop_map(|(id, to)| Session(id, to)),
+        (0u16..3).prop_map(Era),
     ]
 }
 
@@ -181,8 +189,9 @@ impl Model {
 
     fn check_session(&self, id: u64, n: u32) -> Answer {
         match self.0.get(&Key::Session(id)) {
-            Some(Session(_, Some((of, generation, deadline, idle))))
+            Some(Session(_, Some((of, generation, deadline, idle, era))))
                 if *deadline > 1000
+                    && !matches!(self.0.get(&Key::Era), Some(Era(due)) if era < due)
                     && (*idle == 0 || 990 + idle > 1000)
                     && self.user_active(*of).is_some_and(|current| *generation >= current) =>
             {

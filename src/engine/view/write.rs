@@ -1,6 +1,7 @@
 //! What changes the view. Every method is idempotent, and any order of the same changes leaves the same state.
 
 use super::lines::{DIRTY, SessionLine};
+use super::notes::Note;
 use super::pages::Pages;
 use super::part::{Holding, Part};
 use super::policy::Policy;
@@ -206,15 +207,30 @@ impl View {
         done
     }
 
+    /// Puts the note of a session whose line is to say that there is one.
+    // INVARIANT: a note is there before the line says so, and goes after the line: whoever misses it finds the session ended.
+    pub(crate) fn put_note(&self, session: SessionId, note: Note) {
+        self.notes.put(session.get(), note);
+    }
+
     /// Takes a session away; true if it was there.
     pub(crate) fn remove_session(&self, session: SessionId) -> bool {
         let mut writer = self.writer.lock();
         let selection = self.lines.probe(session.get()).map_or(0, |spot| spot.aside().selection());
         let removed = writer.pages.remove(&self.lines, session.get());
         if removed {
+            self.notes.remove(session.get());
             self.unselect(&mut writer, selection);
         }
         removed
+    }
+
+    /// Ends every session of an earlier era.
+    pub(crate) fn put_era(&self, era: u16) {
+        let mut writer = self.writer.lock();
+        if self.counters.era.swap(era, Ordering::AcqRel) != era {
+            self.next_epoch(&mut writer);
+        }
     }
 
     /// Refuses everything from the moment this returns, for good.
