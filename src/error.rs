@@ -50,6 +50,12 @@ pub enum Denial {
     Ticket,
     /// The token names no live session: never issued, revoked, expired, or its user may not log in any more.
     Session,
+    /// The user has as many sessions as may be open at once: see [`ParallelSessions`](crate::ParallelSessions). Have one
+    /// ended, by an administrator or in one of them.
+    SessionLimit,
+    /// The session is live, and what its user proved is too long ago or too little for this: have it proved anew by
+    /// [`reauthenticate`](crate::Portcullis::reauthenticate) or [`step_up`](crate::Portcullis::step_up).
+    Reauthentication,
     /// The principal does not hold the permission.
     Permission,
     /// The actor's delegation does not cover what was asked for.
@@ -335,6 +341,10 @@ impl fmt::Display for Denial {
             Self::Challenge => "the token names no login under way; start again",
             Self::Ticket => "the one-time token is not good, or no longer; ask for another one",
             Self::Session => "the token names no live session; log in again",
+            Self::SessionLimit => "the user has as many sessions as may be open at once; end one first",
+            Self::Reauthentication => {
+                "this needs a newer or a stronger proof of who you are; give it and try again"
+            }
             Self::Permission => "the permission is not granted",
             Self::Delegation => "the actor's delegation does not cover this",
         })

@@ -145,6 +145,8 @@ kinds! {
     91 PasswordCompromised "authn_password_compromised",
     /// The check for breached passwords failed; what it was for was refused, or done all the same.
     92 BreachCheckFailed "authn_breach_check_fail",
+    /// Who holds a session has proved anew who they are; another session has taken its place.
+    94 Reauthenticated "authn_reauthenticated",
     /// A login name was taken that looks like another user's.
     95 NameConfusable "user_name_confusable",
     /// Attempts to log in are refused for a time, because too many have failed; the detail has which and until when. It is

@@ -4,7 +4,7 @@ use crate::assurance::{Assurance, Method, Methods};
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::id::Key;
-use crate::id::{FactorId, RoleId, UserId};
+use crate::id::{FactorId, RoleId, SessionId, UserId};
 use crate::store::{self, Batch, Index, Record, Scan, Store, Stored, Table};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -55,6 +55,8 @@ pub(crate) struct ChallengeRecord {
     pub(crate) assertion: Option<Vec<u8>>,
     /// The factor that the user enrols in this login, having had none.
     pub(crate) enrolling: Option<FactorId>,
+    /// The session that the new one is to take the place of.
+    pub(crate) replaces: Option<SessionId>,
 }
 
 /// A code that was sent to the user, for this login and no other.

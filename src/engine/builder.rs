@@ -1,5 +1,7 @@
 //! Settings, each with a safe default (`portcullis::_docs::defaults` has the reasons).
 
+mod sessions;
+
 use super::context::{ContextRule, Rules};
 use super::events::{Event, Hooks};
 use super::passwords::PasswordRules;
@@ -12,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::factor::TotpSettings;
 use crate::history::HistoryPolicy;
 use crate::secret::{Entropy, SystemEntropy};
-use crate::session::SessionLimits;
+use crate::session::{SessionLimits, SessionPolicy};
 use crate::store::{Faults, MemoryStore, Store};
 use crate::throttle::ThrottlePolicy;
 use crate::ticket::TicketLives;
@@ -54,6 +56,7 @@ pub struct Builder {
     totp: TotpSettings,
     passwords: PasswordRules,
     limits: SessionLimits,
+    session_policy: SessionPolicy,
     ticket_lives: TicketLives,
     history: HistoryPolicy,
     hooks: Hooks,
@@ -90,6 +93,7 @@ impl Builder {
             totp: TotpSettings::default(),
             passwords: PasswordRules::default(),
             limits: SessionLimits::default(),
+            session_policy: SessionPolicy::default(),
             ticket_lives: TicketLives::default(),
             history: HistoryPolicy::new(),
             hooks: Hooks::default(),
@@ -174,12 +178,6 @@ impl Builder {
     /// How authenticator apps are enrolled and asked; see [`TotpSettings`] for the defaults.
     pub fn totp(mut self, settings: TotpSettings) -> Self {
         self.totp = settings;
-        self
-    }
-
-    /// How long sessions live that begin from now on.
-    pub fn session_limits(mut self, limits: SessionLimits) -> Self {
-        self.limits = limits;
         self
     }
 
@@ -423,6 +421,7 @@ impl Builder {
     pub(super) fn start(self, store: Box<dyn Store>) -> Result<Portcullis> {
         self.history.check()?;
         self.throttle.check()?;
+        self.session_policy.parallel.check()?;
         let gate = Gate::new(self.admission_limits()?);
         #[cfg_attr(
             not(any(feature = "legacy", feature = "testing")),
@@ -446,6 +445,7 @@ impl Builder {
             passwords: self.passwords,
             names: self.names,
             limits: self.limits,
+            session_policy: self.session_policy,
             ticket_lives: self.ticket_lives,
             history: self.history,
             hooks: self.hooks,

@@ -35,6 +35,7 @@ mod permissions;
 #[cfg(feature = "testing")]
 mod populate;
 mod principal;
+mod recency;
 mod review;
 mod roles;
 mod scopes;
@@ -105,7 +106,7 @@ use crate::factor::TotpSettings;
 use crate::history::HistoryPolicy;
 use crate::id::UserId;
 use crate::secret::Entropy;
-use crate::session::SessionLimits;
+use crate::session::{SessionLimits, SessionPolicy};
 use crate::store::{Change, Scan, Sink, Store, Table};
 use crate::throttle::ThrottlePolicy;
 use crate::ticket::TicketLives;
@@ -330,6 +331,7 @@ pub(crate) struct Engine {
     passwords: PasswordRules,
     user_ids: ids::UserIds,
     limits: SessionLimits,
+    session_policy: SessionPolicy,
     ticket_lives: TicketLives,
     history: HistoryPolicy,
     events: events::Bus,
@@ -357,6 +359,7 @@ struct Parts {
     passwords: PasswordRules,
     names: NameRules,
     limits: SessionLimits,
+    session_policy: SessionPolicy,
     ticket_lives: TicketLives,
     history: HistoryPolicy,
     hooks: events::Hooks,
@@ -382,6 +385,7 @@ impl Engine {
             passwords,
             names,
             limits,
+            session_policy,
             ticket_lives,
             history,
             hooks,
@@ -408,6 +412,7 @@ impl Engine {
             passwords,
             user_ids,
             limits,
+            session_policy,
             ticket_lives,
             history,
             events: events::Bus::new(hooks),

@@ -98,6 +98,7 @@ pub(crate) fn sessions(gate: &Portcullis, users: &[UserId]) -> Result<Vec<Token>
             roles: None,
             methods: Methods::of(Method::Password),
             authenticated: now,
+            elevated: None,
             device_id: None,
             era: session::era(&*engine.store)?,
             label: String::new(),

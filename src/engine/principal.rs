@@ -36,7 +36,7 @@ impl Decision {
 /// effect on the next one. It borrows the handle that made it.
 #[derive(Clone, Copy)]
 pub struct Principal<'g> {
-    gate: &'g Portcullis,
+    pub(super) gate: &'g Portcullis,
     session: SessionHandle,
     user: UserId,
     /// Who acts as the user, where somebody else does.
@@ -210,6 +210,31 @@ impl Portcullis {
         Ok(self.principal(accepted, None))
     }
 
+    /// As [`authenticate`](Self::authenticate), for a request that no person has made, such as the polling of an open tab: it
+    /// does not count as a use, so that the session goes idle in spite of it.
+    ///
+    /// # Errors
+    /// As [`authenticate`](Self::authenticate).
+    #[inline]
+    pub fn authenticate_passive(&self, token: impl AsRef<str>) -> Result<Principal<'_>> {
+        let accepted = self.engine().accept(token.as_ref(), None)?.0;
+        Ok(self.principal(accepted, None))
+    }
+
+    /// As [`authenticate_passive`](Self::authenticate_passive), with where this request comes from.
+    ///
+    /// # Errors
+    /// As [`authenticate`](Self::authenticate).
+    #[inline]
+    pub fn authenticate_passive_from<'g>(
+        &'g self,
+        token: impl AsRef<str>,
+        client: &'g Client,
+    ) -> Result<Principal<'g>> {
+        let accepted = self.engine().accept(token.as_ref(), Some(client))?.0;
+        Ok(self.principal(accepted, Some(client)))
+    }
+
     /// As [`authenticate`](Self::authenticate), with where this request comes from, for
     /// [context rules](crate::ContextRule) to look at here and at each check by the principal. Nothing of it is stored.
     ///
@@ -346,6 +371,7 @@ impl Portcullis {
 }
 
 /// What a token was accepted for.
+#[derive(Clone, Copy)]
 struct Accepted {
     session: SessionHandle,
     user: UserId,
@@ -353,7 +379,19 @@ struct Accepted {
 }
 
 impl Engine {
+    /// Accepts a token and notes that it was used.
+    #[inline]
     fn authenticate(&self, token: &str, client: Option<&Client>) -> Result<Accepted> {
+        let (accepted, seen, now) = self.accept(token, client)?;
+        if seen < now {
+            self.view.touch(accepted.session, now);
+        }
+        Ok(accepted)
+    }
+
+    /// Accepts a token; also when its session was last used, and what time it is.
+    #[inline]
+    fn accept(&self, token: &str, client: Option<&Client>) -> Result<(Accepted, ViewTime, ViewTime)> {
         let Some(presented) = Presented::parse(token) else { return Err(self.refuse_session()) };
         // The line is on its way from memory while the digest is computed.
         let Some(found) = self.view.find(presented.id()) else { return Err(self.refuse_session()) };
@@ -374,10 +412,7 @@ impl Engine {
             // The note goes after the line does: without one the session has ended since.
             true => self.view.note(session.id()).ok_or_else(|| self.refuse_session())?.impersonator,
         };
-        if line.seen < now {
-            self.view.touch(session, now);
-        }
-        Ok(Accepted { session, user: line.user, impersonator })
+        Ok((Accepted { session, user: line.user, impersonator }, line.seen, now))
     }
 
     #[inline]

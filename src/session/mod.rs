@@ -44,6 +44,8 @@ pub struct Session {
     pub methods: Methods,
     /// When that was, the last time.
     pub authenticated: Timestamp,
+    /// When its user proved two factors the last time; `None` where that never was. The level counts from then.
+    pub elevated: Option<Timestamp>,
     /// The device it was opened on, which may have been forgotten since; `None` where devices are not remembered.
     pub device: Option<DeviceId>,
     /// What its user calls it; empty where nobody has named it.
@@ -144,8 +146,15 @@ impl Client {
 
 /// How long a session lives.
 ///
-/// The default is 24 hours in all and one hour idle: the limits that NIST SP 800-63B-4 advises for assurance
-/// level 2.
+/// Three presets have the limits of NIST SP 800-63B-4; the default is [`AAL2`](Self::AAL2).
+///
+/// | preset | in all | without a use | NIST SP 800-63B-4 |
+/// |---|---|---|---|
+/// | [`AAL1`](Self::AAL1) | 30 days | no limit | section 2.1.3 |
+/// | [`AAL2`](Self::AAL2) | 24 hours | 1 hour | section 2.2.3 |
+/// | [`AAL3`](Self::AAL3) | 12 hours | 15 minutes | section 2.3.3 |
+///
+/// A preset sets limits and claims no level: how sure a session is, [`Methods::assurance`] says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionLimits {
     pub(crate) idle_secs: u32,
@@ -153,6 +162,28 @@ pub struct SessionLimits {
 }
 
 impl SessionLimits {
+    /// 30 days in all, and no limit without a use.
+    pub const AAL1: Self = Self { idle_secs: 0, absolute: Duration::from_secs(30 * 86_400) };
+    /// 24 hours in all, and one hour without a use.
+    pub const AAL2: Self = Self { idle_secs: 3600, absolute: Duration::from_secs(86_400) };
+    /// 12 hours in all, and 15 minutes without a use.
+    pub const AAL3: Self = Self { idle_secs: 900, absolute: Duration::from_secs(12 * 3600) };
+
+    /// How long a session lives in all.
+    #[must_use]
+    pub const fn absolute(&self) -> Duration {
+        self.absolute
+    }
+
+    /// How long it lives without a use, where that is limited.
+    #[must_use]
+    pub const fn idle(&self) -> Option<Duration> {
+        match self.idle_secs {
+            0 => None,
+            secs => Some(Duration::from_secs(secs as u64)),
+        }
+    }
+
     /// Limits of one's own: the longest time between two uses, and the longest life. Both count in whole seconds.
     ///
     /// # Errors
@@ -181,6 +212,50 @@ impl SessionLimits {
 
 impl Default for SessionLimits {
     fn default() -> Self {
-        Self { idle_secs: 3600, absolute: Duration::from_secs(86_400) }
+        Self::AAL2
+    }
+}
+
+/// How many sessions of one user may be open at once, and what happens to a login that would open one more (OWASP ASVS
+/// 5.0, 7.1.2). It holds exactly, with any number of threads.
+///
+/// A session counts until it has ended: revoked, past its absolute end, or past its idle limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ParallelSessions {
+    /// Any number.
+    Unlimited,
+    /// So many; the login ends the one that was opened first.
+    EndOldest(u16),
+    /// So many; the login is refused with [`Denial::SessionLimit`](crate::Denial::SessionLimit), once all is proved.
+    Refuse(u16),
+}
+
+impl ParallelSessions {
+    /// The highest limit.
+    pub const MOST: u16 = 1000;
+
+    pub(crate) fn check(self) -> Result<()> {
+        match self {
+            Self::EndOldest(most) | Self::Refuse(most) if !(1..=Self::MOST).contains(&most) => {
+                let message = format!("{most} is not from 1 to {}", Self::MOST);
+                Err(Error::invalid("session.parallel", message))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What holds for all sessions beside their limits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SessionPolicy {
+    pub(crate) parallel: ParallelSessions,
+    /// How long a second factor counts after it was proved.
+    pub(crate) assurance_age: Option<Duration>,
+}
+
+impl Default for SessionPolicy {
+    fn default() -> Self {
+        Self { parallel: ParallelSessions::Unlimited, assurance_age: None }
     }
 }

@@ -36,6 +36,8 @@ pub(crate) struct SessionRecord {
     /// How its user proved who they are, and when last.
     pub(crate) methods: Methods,
     pub(crate) authenticated: Timestamp,
+    /// When two factors were proved the last time, where they were.
+    pub(crate) elevated: Option<Timestamp>,
     /// The device that it was opened on.
     pub(crate) device_id: Option<DeviceId>,
     /// The era when it began; it is dead once a later one has.
@@ -62,6 +64,15 @@ impl Record for SessionEraRecord {
 
     fn key(&self) -> u8 {
         0
+    }
+}
+
+impl SessionRecord {
+    /// Whether it has come to its absolute end or its idle limit, where it was last seen then.
+    pub(crate) fn has_run_out(&self, seen: Timestamp, now: Timestamp) -> bool {
+        let idle =
+            self.idle_secs > 0 && seen.as_secs().saturating_add(self.idle_secs.into()) <= now.as_secs();
+        self.expires <= now || idle
     }
 }
 
@@ -102,6 +113,7 @@ impl From<SessionRecord> for Session {
             roles,
             methods,
             authenticated,
+            elevated,
             device_id,
             label,
             impersonator,
@@ -121,6 +133,7 @@ impl From<SessionRecord> for Session {
             selected: roles,
             methods,
             authenticated,
+            elevated,
             device: device_id,
             label,
             impersonator,

@@ -208,5 +208,5 @@ fn a_password_alone_lengthens_no_session_of_two_factors() {
     let new = gate.change_password(old.token(), PASSWORD, OTHER, &Client::new()).unwrap();
     assert_eq!(new.session().methods, old.session().methods);
     assert_eq!(new.session().expires, old.session().expires);
-    assert_eq!(new.session().authenticated, old.session().authenticated);
+    assert_eq!(new.session().elevated, old.session().elevated);
 }

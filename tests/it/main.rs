@@ -59,6 +59,7 @@ mod password_keys;
 mod passwords;
 mod passwords_model;
 mod races;
+mod reauthentication;
 mod review;
 mod roles;
 mod scopes;

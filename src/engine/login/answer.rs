@@ -234,6 +234,7 @@ impl Portcullis {
             methods: challenge.record.methods,
             verified: None,
             roles: challenge.record.roles.clone(),
+            replaces: challenge.record.replaces,
             answered: Some((challenge, entered)),
             link: None,
             #[cfg(feature = "passkeys")]

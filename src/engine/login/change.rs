@@ -2,15 +2,14 @@
 
 use super::complete::Progress;
 use super::{Login, LoginStep};
-use crate::assurance::{Method, Methods};
+use crate::assurance::Method;
 use crate::audit::Actor;
 use crate::crypto::{Normal, Source};
 use crate::engine::passwords::Prepared;
 use crate::engine::write::Plan;
-use crate::engine::{Engine, Portcullis, duty};
+use crate::engine::{Engine, Portcullis};
 use crate::error::{Denial, Error, Result};
-use crate::id::{RoleId, SessionId};
-use crate::role;
+use crate::id::SessionId;
 use crate::session::{Client, SessionRecord};
 use crate::store;
 use crate::user::UserRecord;
@@ -80,30 +79,18 @@ impl Engine {
     ) -> Result<LoginStep> {
         // The session may have ended while the hashes were computed: that it has not is decided from rows.
         let ended = || Error::denied(Denial::Session);
-        let old = store::read::<SessionRecord>(plan.store, &session)?.ok_or_else(ended)?;
-        let user = old.record.user;
+        let user = store::read::<SessionRecord>(plan.store, &session)?.ok_or_else(ended)?.record.user;
         let account = store::read::<UserRecord>(plan.store, &user)?.ok_or_else(ended)?;
-        let status = &account.record.status;
-        if old.record.generation < account.record.generation
-            || old.record.expires <= plan.now
-            || !status.is_active_at(plan.now)
-        {
+        if !account.record.status.is_active_at(plan.now) {
             return Err(ended());
         }
-        plan.batch.expect_unchanged(&old);
-        let roles: Option<Vec<RoleId>> = match &old.record.roles {
-            Some(selected) => {
-                let held = role::with_juniors(plan.store, duty::assigned(plan.store, user, plan.now, true)?)?;
-                Some(selected.iter().copied().filter(|role| held.contains(role)).collect())
-            }
-            None => None,
-        };
-        let mut progress = Progress::of(old.record.methods.with(Method::Password));
-        progress.device = old.record.device_id;
-        if old.record.methods != Methods::of(Method::Password) {
-            progress.span = Some((old.record.authenticated, old.record.expires));
-        }
+        let former = Self::take_over(plan, session, &account.record)?.ok_or_else(ended)?;
+        let mut progress = Progress::of(former.record.methods.with(Method::Password));
+        progress.former = Some(former);
         self.plan_new_password(plan, user, prepared, &mut progress)?;
-        self.plan_session(plan, user, roles.as_deref(), progress, client)
+        match self.plan_session(plan, user, None, progress, client)? {
+            Ok(step) => Ok(step),
+            Err(refusal) => Err(Error::denied(refusal.denial())),
+        }
     }
 }

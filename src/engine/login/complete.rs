@@ -4,13 +4,12 @@
 use super::passkey::with_passkey;
 use super::proved::{Entered, Proved};
 use super::refusal::{Refusal, status_detail};
-use super::{Challenge, Login, LoginStep};
+use super::{Challenge, LoginStep};
 use crate::assurance::{Assurance, Method, Methods};
 use crate::audit::{Actor, AuditKind, Subject};
 use crate::challenge::{self, ChallengeRecord, Step};
-use crate::clock::Timestamp;
 use crate::credential::{self, CredentialRecord, MustChange};
-use crate::crypto::{OneTimeToken, Purpose, RecoveryCode, Source, Token};
+use crate::crypto::{OneTimeToken, Purpose, RecoveryCode, Source};
 use crate::engine::bookkeeping::Leftover;
 use crate::engine::events::{Event, EventKind};
 #[cfg(feature = "passkeys")]
@@ -21,9 +20,9 @@ use crate::engine::write::{Entry, Plan};
 use crate::engine::{Engine, duty};
 use crate::error::{Error, ErrorKind, Result};
 use crate::history::LoginOutcome;
-use crate::id::{DeviceId, RoleId, UserId};
+use crate::id::UserId;
 use crate::role;
-use crate::session::{self, Client, SessionRecord};
+use crate::session::{Client, SessionRecord};
 use crate::store::{self, Batch, Stored};
 use crate::user::{self, UserRecord};
 use std::time::Duration;
@@ -34,18 +33,18 @@ const CHALLENGE_LIFE: Duration = Duration::from_secs(600);
 /// What a step comes to while it is planned.
 #[derive(Default)]
 pub(super) struct Progress {
-    methods: Methods,
+    pub(super) methods: Methods,
     /// The generation of the user.
-    generation: u32,
+    pub(super) generation: u32,
     /// The revision of the password that was proved.
     revision: Option<u32>,
     /// What takes the place of a recovery code that was used.
-    successor: Option<RecoveryCode>,
+    pub(super) successor: Option<RecoveryCode>,
     changed_password: bool,
-    /// The device of the session that the new one takes the place of.
-    pub(super) device: Option<DeviceId>,
-    /// Since when and until when that session was sure, where not all that it was sure by was proved anew.
-    pub(super) span: Option<(Timestamp, Timestamp)>,
+    /// Whether a second step was made in this login.
+    pub(super) stepped: bool,
+    /// The session that the new one takes the place of.
+    pub(super) former: Option<Stored<SessionRecord>>,
 }
 
 impl Progress {
@@ -55,7 +54,7 @@ impl Progress {
 }
 
 /// What is still asked for.
-enum Need {
+pub(super) enum Need {
     Nothing,
     /// One of these, to come to that level; none where the user has to enrol one first.
     Factor(Vec<Method>, Assurance),
@@ -183,6 +182,12 @@ impl Engine {
             revision: proved.revision,
             ..Progress::default()
         };
+        if let Some(former) = proved.replaces {
+            progress.former = match Self::take_over(plan, former, &account.record)? {
+                None => return Ok(Err(Refusal::Changed)),
+                former => former,
+            };
+        }
         #[cfg(feature = "passkeys")]
         if let Some(assertion) = proved.assertion {
             match stage_assertion(plan, assertion)? {
@@ -206,9 +211,7 @@ impl Engine {
             return Ok(Err(refusal));
         }
         match self.need(plan, proved, credential.as_ref(), &progress)? {
-            Need::Nothing => {
-                self.plan_session(plan, proved.user, proved.roles.as_deref(), progress, client).map(Ok)
-            }
+            Need::Nothing => self.plan_session(plan, proved.user, proved.roles.as_deref(), progress, client),
             need => {
                 let (outcome, methods) = (LoginOutcome::StepPassed, progress.methods);
                 self.stage_attempt(plan, proved.user, outcome, methods, client)?;
@@ -270,6 +273,7 @@ impl Engine {
         };
         let Some(method) = method else { return Ok(Err(Refusal::Answer(entered.name()))) };
         progress.methods = progress.methods.with(method);
+        progress.stepped = true;
         plan.batch.remove(&live);
         Ok(Ok(()))
     }
@@ -331,7 +335,12 @@ impl Engine {
         })
     }
 
-    fn plan_challenge(
+    /// What a login has come to whose first step was made in a session that is there.
+    pub(super) fn progress_of(&self, account: &UserRecord, methods: Methods) -> Progress {
+        Progress { generation: account.generation, ..Progress::of(methods) }
+    }
+
+    pub(super) fn plan_challenge(
         &self,
         plan: &mut Plan<'_>,
         proved: &Proved<'_>,
@@ -372,6 +381,7 @@ impl Engine {
                 code: None,
                 assertion: None,
                 enrolling: None,
+                replaces: proved.replaces,
             };
             challenge::stage_challenge(plan.store, &mut plan.batch, &record)?;
         }
@@ -395,69 +405,4 @@ impl Engine {
             Step::NewPassword => LoginStep::MustChangePassword(challenge),
         })
     }
-
-    pub(super) fn plan_session(
-        &self,
-        plan: &mut Plan<'_>,
-        user: UserId,
-        roles: Option<&[RoleId]>,
-        progress: Progress,
-        client: &Client,
-    ) -> Result<LoginStep> {
-        let roles = duty::for_new_session(plan, user, roles)?;
-        let device = self.stage_device(plan, user, client, progress.device)?;
-        let (token, id, digest) = Token::mint(&*self.entropy)?;
-        let expires = plan.now.saturating_add(self.limits.absolute);
-        let (authenticated, expires) =
-            progress.span.map_or((plan.now, expires), |(since, until)| (since, until.min(expires)));
-        let record = SessionRecord {
-            id,
-            user,
-            digest: digest.0,
-            generation: progress.generation,
-            created: plan.now,
-            seen: plan.now,
-            idle_secs: self.limits.idle_secs,
-            expires,
-            device: client.device.clone(),
-            ip: client.ip,
-            user_agent: client.user_agent.clone(),
-            roles,
-            methods: progress.methods,
-            authenticated,
-            device_id: device.id,
-            era: session::expect_era(plan.store, &mut plan.batch)?,
-            label: String::new(),
-            impersonator: None,
-            access_until: None,
-        };
-        plan.batch.insert(&record)?;
-        self.stage_success(plan, &record, client, &device)?;
-        let entry = Entry::of(Subject::User(user)).and(Subject::Session(id)).detail(detail_of(&record));
-        plan.record(AuditKind::LoginSuccess, entry)?;
-        Ok(LoginStep::Done(Login {
-            token,
-            device_token: device.token,
-            session: record.into(),
-            successor: progress.successor,
-        }))
-    }
-}
-
-/// What the audit log is to say of a new session: from where, how it was proved where that was more than a password, and
-/// with which roles where some were selected.
-fn detail_of(session: &SessionRecord) -> String {
-    let mut parts = Vec::new();
-    if let Some(ip) = session.ip {
-        parts.push(format!("from {ip}"));
-    }
-    if session.methods != Methods::of(Method::Password) {
-        parts.push(format!("by {}", session.methods));
-    }
-    if let Some(roles) = &session.roles {
-        let named: Vec<String> = roles.iter().map(RoleId::to_string).collect();
-        let named = if named.is_empty() { "no role".to_owned() } else { named.join(", ") };
-        parts.push(format!("with {named} active"));
-    }
-    parts.join(" ")
 }

@@ -7,7 +7,9 @@ mod expired;
 #[cfg(feature = "passkeys")]
 mod passkey;
 mod proved;
+mod reauthenticate;
 mod refusal;
+mod session;
 
 pub use answer::{Answer, CodeToSend};
 pub(super) use answer::{CODE_LIFE, Kind as AnswerKind, LONGEST, reachable};
@@ -276,6 +278,7 @@ impl Portcullis {
             methods: Methods::of(Method::Password),
             verified: Some((password, credential.record.phc)),
             roles: roles.map(<[RoleId]>::to_vec),
+            replaces: None,
             answered: None,
             link: None,
             #[cfg(feature = "passkeys")]

@@ -80,6 +80,7 @@ impl Passkeys<'_> {
             methods: Methods::NONE,
             verified: None,
             roles: None,
+            replaces: None,
             answered: None,
             link: None,
             assertion: Some(&assertion),

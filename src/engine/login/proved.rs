@@ -7,7 +7,7 @@ use crate::engine::passkeys::Assertion;
 use crate::engine::passwords::Prepared;
 use crate::engine::throttle::Admission;
 use crate::engine::tickets::PresentedLink;
-use crate::id::{FactorId, RoleId, UserId};
+use crate::id::{FactorId, RoleId, SessionId, UserId};
 use crate::store::Stored;
 
 /// What somebody has proved in one login, and from which state of the account.
@@ -19,6 +19,8 @@ pub(in crate::engine) struct Proved<'p> {
     /// The password that was verified in this step, and its hash.
     pub(in crate::engine) verified: Option<(&'p str, String)>,
     pub(in crate::engine) roles: Option<Vec<RoleId>>,
+    /// The session that the new one is to take the place of: what was proved in it may be among `methods`.
+    pub(in crate::engine) replaces: Option<SessionId>,
     /// The challenge that is answered, and what with. It is spent by the right answer.
     pub(in crate::engine) answered: Option<(Stored<ChallengeRecord>, Entered<'p>)>,
     /// The magic link that was presented, which is spent by this step.

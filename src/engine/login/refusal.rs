@@ -32,6 +32,8 @@ pub(in crate::engine) enum Refusal {
     Context(usize),
     /// The magic link.
     Link(Refused),
+    /// The user has as many sessions as may be open at once.
+    TooManySessions,
 }
 
 impl Refusal {
@@ -58,6 +60,15 @@ impl Refusal {
             #[cfg(feature = "passkeys")]
             Self::Passkey(why) => (*why).to_owned(),
             Self::Context(number) => format!("refused by context rule {number}"),
+            Self::TooManySessions => "as many sessions are open as may be at once".to_owned(),
+        }
+    }
+
+    /// What whoever tried is told: that the limit of sessions is reached is no secret to who has proved everything else.
+    pub(super) fn denial(&self) -> Denial {
+        match self {
+            Self::TooManySessions => Denial::SessionLimit,
+            _ => Denial::Credentials,
         }
     }
 
@@ -73,7 +84,8 @@ impl Refusal {
             | Self::PasswordEnded
             | Self::Stopped
             | Self::Context(_)
-            | Self::Link(_) => LoginOutcome::NotAllowed,
+            | Self::Link(_)
+            | Self::TooManySessions => LoginOutcome::NotAllowed,
         }
     }
 }
@@ -106,7 +118,7 @@ impl Engine {
             self.stage_refusal(plan, user, &detail, (refusal.outcome(), proved), client)?;
             admission.map_or(Ok(()), |admission| admission.failed(plan, user, refusal.fault()))
         })?;
-        Ok(LoginStep::Denied(Denial::Credentials))
+        Ok(LoginStep::Denied(refusal.denial()))
     }
 
     pub(super) fn record_refusal(

@@ -133,6 +133,7 @@ impl Tickets<'_> {
             methods: Methods::of(Method::MagicLink),
             verified: None,
             roles: None,
+            replaces: None,
             answered: None,
             link: Some(link),
             #[cfg(feature = "passkeys")]

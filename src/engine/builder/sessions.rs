@@ -1,0 +1,26 @@
+//! The settings of sessions.
+
+use super::Builder;
+use crate::session::{ParallelSessions, SessionLimits};
+use std::time::Duration;
+
+impl Builder {
+    /// How long sessions live that begin from now on.
+    pub fn session_limits(mut self, limits: SessionLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// How many sessions of one user may be open at once. Default: [`ParallelSessions::Unlimited`].
+    pub fn parallel_sessions(mut self, limit: ParallelSessions) -> Self {
+        self.session_policy.parallel = limit;
+        self
+    }
+
+    /// How long a second factor counts after it was proved: then [`Principal::assurance`](crate::Principal::assurance)
+    /// falls back to [`Assurance::One`](crate::Assurance::One). Default: as long as the session lives.
+    pub fn assurance_age(mut self, age: Duration) -> Self {
+        self.session_policy.assurance_age = Some(age);
+        self
+    }
+}
