@@ -14,7 +14,7 @@ pub use cost::PasswordCost;
 pub use gate::Admission;
 #[cfg(feature = "tokio")]
 pub(crate) use gate::{Entering, Permit};
-pub(crate) use gate::{Gate, Limits, Source};
+pub(crate) use gate::{Gate, Limits, Source, trial};
 pub(crate) use keys::sealed_with;
 pub use keys::{KeyId, Keyring};
 #[cfg(feature = "legacy")]

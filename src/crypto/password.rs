@@ -175,9 +175,11 @@ impl PasswordHasher {
         Normal::of(password)?;
         let foreign = legacy::parse(stored).map_err(|error| unreadable(&error))?;
         let Own { params, salt, .. } = own(&self.dummy)?;
-        self.gate.admit(source, params.block_count(), |permit| {
+        // One after the other, so that there is room for the larger of them.
+        let blocks = foreign.blocks().max(params.block_count());
+        self.gate.admit(source, blocks, |permit| {
             self.count();
-            if foreign.verify(password.as_bytes(), self.signer.as_ref())? {
+            if foreign.verify(password.as_bytes(), self.signer.as_ref(), permit)? {
                 return Ok(true);
             }
             let mut output = [0; NEW_OUTPUT];
@@ -212,20 +214,21 @@ impl PasswordHasher {
             if !found.params.keyid().is_empty() {
                 self.keys.pepper(found.params.keyid())?;
             }
-            let (blocks, most) = (found.params.block_count(), self.gate.most_blocks());
-            if blocks > most {
-                let message = format!(
-                    "asks for {blocks} KiB of memory, and the admission gate has {most} KiB for all hashes together; \
-                     give it more with Builder::admission_memory"
-                );
-                return Err(Error::limit("password_hash", message));
-            }
+            self.has_room(found.params.block_count())?;
             return Ok(Algorithm::Argon2id.ident().to_string());
         }
         #[cfg(feature = "legacy")]
-        return legacy::check(stored, self.signer.as_ref()).map(|scheme| scheme.to_string());
+        return legacy::check(stored, self.signer.as_ref()).and_then(|(scheme, blocks)| {
+            self.has_room(blocks)?;
+            Ok(scheme.to_string())
+        });
         #[cfg(not(feature = "legacy"))]
         Err(Error::invalid("password_hash", FOREIGN))
+    }
+
+    /// Whether a hash that comes from outside could ever be computed.
+    fn has_room(&self, blocks: usize) -> Result<()> {
+        self.gate.too_large(blocks).map_or(Ok(()), |why| Err(Error::limit("password_hash", why)))
     }
 
     /// A new hash of a password that was verified, if the old one has another cost or key than new ones get, or a
@@ -250,6 +253,11 @@ impl PasswordHasher {
     #[cfg(feature = "tokio")]
     pub(crate) fn blocks(&self) -> Result<usize> {
         self.cost.blocks()
+    }
+
+    /// Turns a call back that is not to wait for a hash, in front of what is dear besides and would be done twice.
+    pub(crate) fn not_on_trial(&self) -> Result<()> {
+        self.gate.not_on_trial()
     }
 
     /// The gate behind which hashes are computed.
@@ -311,7 +319,7 @@ impl PasswordHasher {
         output: &mut [u8],
     ) -> Result<()> {
         self.count();
-        let memory = permit.memory();
+        let memory = permit.memory(params.block_count());
         let done = argon2id(params, pepper, password, salt, memory, output);
         if params.t_cost() == 1 {
             // After one pass the first blocks still depend on the password alone, so whoever reads the memory could

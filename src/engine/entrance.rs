@@ -12,7 +12,7 @@ use std::time::Duration;
 /// and far from the 512 threads that tokio gives to blocking calls by default.
 const CALLS: usize = 32;
 
-/// The gate of those calls. They wait as tasks, for as long as their callers do.
+/// The gate of those calls. They wait as tasks, for as long as their callers do, in one line for each source.
 pub(super) fn calls() -> Arc<Gate> {
     Gate::new(Limits {
         hashes: CALLS,
@@ -30,9 +30,9 @@ impl Portcullis {
         Ok(hasher.gate().entering(source, hasher.blocks()?))
     }
 
-    /// A permit for any other call.
-    pub(crate) fn entering_call(&self) -> Entering {
-        self.engine.calls.entering(Source::Administration, 0)
+    /// A permit for a call that waits for no hash.
+    pub(crate) fn entering_call(&self, source: Source) -> Entering {
+        self.engine.calls.entering(source, 0)
     }
 
     /// Ends the session of a login that nobody waited for: its token can not be had again.

@@ -278,6 +278,7 @@ impl Engine {
         password: &str,
         source: Source,
     ) -> Result<Prepared> {
+        self.hasher.not_on_trial()?;
         let unchecked = self.ask_about_breaches(by, Some(user), password)?;
         let based_on = self.refuse_former(user, password, source)?;
         Ok(Prepared {

@@ -5,6 +5,7 @@ use super::events::Event;
 use super::{Engine, Portcullis};
 use crate::audit::{self, Actor, AuditKind, Body, Outcome, Subject};
 use crate::clock::Timestamp;
+use crate::crypto::trial;
 use crate::error::{Denial, Error, ErrorKind, Result};
 use crate::id::Stamp;
 use crate::secret::random;
@@ -210,6 +211,7 @@ impl Engine {
                 return Ok((value, self.store.now().into()));
             }
             let _behind = (waiting.is_none() && staged.gives_way).then(|| self.turns.give_way(PATIENCE));
+            trial::commits();
             match self.store.commit(staged.batch) {
                 Ok(version) => {
                     self.events.publish(&staged.events);

@@ -1,11 +1,15 @@
 //! Asynchronous calls on a tokio runtime: wait for a permit as a task, then take a thread that may block.
+//!
+//! `flows` has the calls of logins and one-time tokens; all that compute a hash for somebody who may be refused before go
+//! through [`AsyncPortcullis::hashing`].
 
-use crate::crypto::{Permit, Source};
-use crate::engine::{Credentials, Login, Portcullis};
+mod flows;
+
+use crate::crypto::{Permit, Source, trial};
+use crate::engine::Portcullis;
 use crate::error::{Error, Result};
-use crate::id::{RoleId, UserId};
+use crate::id::UserId;
 use crate::secret::SecretText;
-use crate::session::Client;
 use crate::user::{NewUser, User};
 use std::net::IpAddr;
 use tokio::runtime::Handle;
@@ -16,9 +20,13 @@ use tokio::task::JoinHandle;
 ///
 /// No call blocks the runtime. One that computes a password hash waits in the queue of the admission gate, in the same
 /// lines as the threads and with the same limits, and takes a thread of tokio's blocking pool only once it is admitted;
-/// it holds its permit until it is done, with its commit. So a storm of logins takes as many threads as
+/// it holds its permit until it is done, with its commit. So a storm of logins takes as many threads for their hashes as
 /// [`Builder::admission`](crate::Builder::admission) lets hashes run at once. All other calls take 32 threads at most,
-/// first come first served.
+/// those of one source first come first served, and the sources in turn.
+///
+/// A login, and whatever else is asked for by somebody who may have to be refused, is judged before it waits: what can be
+/// said without a hash, such as that throttling holds it up or that its token is worth nothing, costs no place in the queue,
+/// and is said also where the queue is full. For this it takes one of those 32 threads for the time of some reads.
 ///
 /// Checks take nanoseconds and touch no disk: [`Portcullis::authenticate`], [`Portcullis::check`] and the methods of
 /// [`Principal`](crate::Principal) are called on the blocking handle, [`gate`](Self::gate), from any task.
@@ -73,29 +81,6 @@ impl AsyncPortcullis {
         &self.gate
     }
 
-    /// As [`Portcullis::login`].
-    ///
-    /// # Errors
-    /// As [`Portcullis::login`], and as [`run`](Self::run).
-    pub async fn login(&self, credentials: Credentials, client: Client) -> Result<Login> {
-        let source = Source::of(client.source());
-        self.log_in(source, move |gate| gate.login(&credentials, &client)).await
-    }
-
-    /// As [`Portcullis::login_with_roles`].
-    ///
-    /// # Errors
-    /// As [`Portcullis::login_with_roles`], and as [`run`](Self::run).
-    pub async fn login_with_roles(
-        &self,
-        credentials: Credentials,
-        client: Client,
-        roles: impl IntoIterator<Item = RoleId>,
-    ) -> Result<Login> {
-        let (source, roles) = (Source::of(client.source()), roles.into_iter().collect::<Vec<_>>());
-        self.log_in(source, move |gate| gate.login_with_roles(&credentials, &client, roles)).await
-    }
-
     /// As [`Users::create`](crate::Users::create).
     ///
     /// # Errors
@@ -123,14 +108,14 @@ impl AsyncPortcullis {
     pub async fn set_password(&self, id: UserId, password: impl Into<String>) -> Result<()> {
         let password = SecretText::new(password);
         let set = move |gate: &Portcullis| gate.users().set_password(id, password.expose());
-        self.admitted(Source::Administration, set, drop).await
+        self.hashing(Source::Administration, set, drop).await
     }
 
     /// Runs any call that may wait for the disk, such as a change or a listing, on a thread that may block. At most 32
     /// of them run at once; the others wait as tasks, first come first served, without a limit of time.
     ///
-    /// A password hash that is computed in it waits with the thread: take [`run_admitted`](Self::run_admitted) for a
-    /// call that computes one.
+    /// A password hash that is computed in it waits with the thread: take the call of this handle that computes one, or
+    /// [`run_admitted`](Self::run_admitted) where there is none.
     ///
     /// # Errors
     /// Those of the call; `Stopped` where the runtime shuts down before the call is done; `InvalidInput` outside a tokio
@@ -139,14 +124,7 @@ impl AsyncPortcullis {
         &self,
         call: impl FnOnce(&Portcullis) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let runtime = runtime()?;
-        let permit = self.gate.entering_call().await?;
-        let gate = self.gate.clone();
-        let call = move || {
-            let _permit = permit;
-            call(&gate)
-        };
-        Handoff::begin(runtime, call, drop).claim().await
+        self.on_a_thread(Source::Administration, call, drop).await
     }
 
     /// Runs a call that computes a password hash, as a client of that address asked for it. It is admitted first and
@@ -163,13 +141,50 @@ impl AsyncPortcullis {
         self.admitted(Source::of(address), call, drop).await
     }
 
-    async fn log_in(
+    /// A call that computes a password hash, unless it is refused before: tried first without waiting for anything, and,
+    /// if it would have to, run again from its beginning when it is admitted. What it returns is undone where nobody waits
+    /// for it.
+    async fn hashing<T, F>(
         &self,
         source: Source,
-        login: impl FnOnce(&Portcullis) -> Result<Login> + Send + 'static,
-    ) -> Result<Login> {
+        call: F,
+        undo: impl FnOnce(T) + Clone + Send + Unpin + 'static,
+    ) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Fn(&Portcullis) -> Result<T> + Send + 'static,
+    {
+        let first = move |gate: &Portcullis| match trial::without_waiting(|| call(gate)) {
+            Some(done) => done.map(Tried::Done),
+            None => Ok(Tried::WouldWait(call)),
+        };
+        let unclaimed = undo.clone();
+        let forget = move |tried| {
+            if let Tried::Done(value) = tried {
+                unclaimed(value);
+            }
+        };
+        match self.on_a_thread(source, first, forget).await? {
+            Tried::Done(value) => Ok(value),
+            Tried::WouldWait(call) => self.admitted(source, call, undo).await,
+        }
+    }
+
+    /// A call that waits for no hash.
+    async fn on_a_thread<T: Send + 'static>(
+        &self,
+        source: Source,
+        call: impl FnOnce(&Portcullis) -> Result<T> + Send + 'static,
+        undo: impl FnOnce(T) + Clone + Send + Unpin + 'static,
+    ) -> Result<T> {
+        let runtime = runtime()?;
+        let permit = self.gate.entering_call(source).await?;
         let gate = self.gate.clone();
-        self.admitted(source, login, move |login| gate.forget_login(&login)).await
+        let call = move || {
+            let _permit = permit;
+            call(&gate)
+        };
+        Handoff::begin(runtime, call, undo).claim().await
     }
 
     async fn admitted<T: Send + 'static>(
@@ -183,6 +198,12 @@ impl AsyncPortcullis {
         let gate = self.gate.clone();
         Handoff::begin(runtime, move || permit.during(|| call(&gate)), undo).claim().await
     }
+}
+
+/// What became of a call that was tried without waiting.
+enum Tried<T, F> {
+    Done(T),
+    WouldWait(F),
 }
 
 fn runtime() -> Result<Handle> {

@@ -3,6 +3,9 @@
 use crate::support::*;
 use portcullis::testing::dump;
 use portcullis::{Builder, Denial, ErrorKind, NewUser, Portcullis, Status, ThrottlePolicy, UserId};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
 
 /// One of each scheme with its password; `src/crypto/legacy/tests` has their sources, and all the others.
 pub(crate) const HASHES: &[(&str, &str)] = &[
@@ -159,7 +162,7 @@ fn our_own_form_of_another_cost_is_taken_as_it_is() {
 
 #[test]
 fn verifying_goes_through_the_gate() {
-    let builder = builder().admission(1, 0, std::time::Duration::from_millis(1));
+    let builder = builder().admission(1, 0, Duration::from_millis(1));
     let (entered, inside) = std::sync::mpsc::channel();
     let (leave, left) = std::sync::mpsc::channel::<()>();
     let left = std::sync::Mutex::new(left);
@@ -180,6 +183,70 @@ fn verifying_goes_through_the_gate() {
         leave.send(()).unwrap();
         first.join().unwrap().unwrap();
     });
+}
+
+/// A scrypt hash of nobody's password, in so many MiB.
+fn scrypt(mib: u32) -> String {
+    format!("$scrypt$ln={},r=8,p=1$c2FsdHNhbHQ${}", 10 + mib.ilog2(), "A".repeat(43))
+}
+
+/// Permits for four, and memory for one: what another system's hash takes is counted.
+#[test]
+fn their_memory_is_within_the_budget_of_the_gate() {
+    let (inside, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (now, peak) = (Arc::clone(&inside), Arc::clone(&most));
+    let hash = move || {
+        peak.fetch_max(now.fetch_add(1, SeqCst) + 1, SeqCst);
+        std::thread::park_timeout(Duration::from_millis(1));
+        now.fetch_sub(1, SeqCst);
+    };
+    let gate = builder()
+        .admission(4, 64, Duration::from_secs(60))
+        .admission_share(64)
+        .admission_memory(12 << 20)
+        .throttle(ThrottlePolicy::new().danger_off())
+        .pause_in_password_hash(hash)
+        .in_memory()
+        .unwrap();
+    gate.users().create(NewUser::new("ada").password_hash(scrypt(8))).unwrap();
+    gate.users().create(NewUser::new("eve").password_hash(HASHES[0].0)).unwrap();
+    let storm = |login: &str| {
+        std::thread::scope(|scope| {
+            for _ in 0..12 {
+                scope.spawn(|| assert!(log_in(&gate, login, "wrong").unwrap_err().is_denied()));
+            }
+        });
+        most.swap(0, SeqCst)
+    };
+    assert_eq!(storm("ada"), 1, "two would take 16 MiB");
+    let seen = gate.admission();
+    assert_eq!((seen.running, seen.waiting, seen.admitted), (0, 0, 12));
+    assert!((8 << 20..=12 << 20).contains(&(seen.peak_bytes + (64 << 10))), "{seen:?}");
+    assert!(seen.bytes < 1 << 20, "what they took is free again: {seen:?}");
+    assert!(storm("eve") > 1, "bcrypt needs next to nothing");
+}
+
+#[test]
+fn one_that_needs_more_than_the_whole_budget_is_refused_by_name() {
+    let disk = Disk::new();
+    let open = |mib: u64| disk.open_with(|builder| builder.admission_memory(mib << 20)).unwrap();
+    let gate = open(32);
+    gate.users().create(NewUser::new("ada").password_hash(scrypt(16))).unwrap();
+    user(&gate, "eve");
+    gate.close().unwrap();
+    let gate = open(8);
+    let error = refused(log_in(&gate, "ada", PASSWORD), ErrorKind::LimitExceeded, Some("admission_memory"));
+    assert!(error.to_string().contains("Builder::admission_memory"), "{error}");
+    assert_eq!(gate.password_hashes_computed(), 0);
+    log_in(&gate, "eve", PASSWORD).unwrap();
+    let new = NewUser::new("bob").password_hash(scrypt(16));
+    refused(gate.users().create(new), ErrorKind::LimitExceeded, Some("password_hash"));
+    sound(&gate);
+    gate.close().unwrap();
+    assert!(
+        log_in(&open(16), "ada", PASSWORD).unwrap_err().is_denied(),
+        "with as much as it needs it is computed"
+    );
 }
 
 /// Otherwise the time of the answer would tell the password of an account that is closed.

@@ -51,6 +51,7 @@ mod names;
 mod objects;
 mod on_behalf;
 mod on_tokio;
+mod on_tokio_flows;
 mod passkeys;
 mod passkeys_attacks;
 mod passkeys_login;

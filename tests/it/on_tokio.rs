@@ -22,7 +22,7 @@ fn builder() -> Builder {
 }
 
 /// One thread that runs tasks, and so many that may block.
-fn one_thread(blocking: usize) -> Runtime {
+pub(crate) fn one_thread(blocking: usize) -> Runtime {
     runtime::Builder::new_current_thread().enable_time().max_blocking_threads(blocking).build().unwrap()
 }
 
@@ -155,6 +155,9 @@ fn a_call_dropped_while_it_waits_leaves_nothing_behind() {
             let on_tokio = on_tokio.clone();
             async move { on_tokio.login(ada(), Client::new()).await }
         });
+        while door.before() == 0 {
+            tokio::task::yield_now().await;
+        }
         let mut waiting = JoinSet::new();
         for _ in 0..4 {
             let on_tokio = on_tokio.clone();
@@ -188,8 +191,10 @@ fn a_login_that_nobody_waits_for_leaves_no_session() {
         let _entered = runtime.enter();
         {
             let mut login = pin!(on_tokio.login(ada(), Client::new()));
-            assert!(login.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
-            until("the hash", || door.before() == 1);
+            until("the hash", || {
+                assert!(login.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+                door.before() == 1
+            });
             if opened {
                 door.open();
                 until("the session", || opens() == 1 && gate.admission().running == 0);
@@ -212,7 +217,9 @@ fn a_full_queue_says_when_to_come_again() {
             let on_tokio = on_tokio.clone();
             async move { on_tokio.login(ada(), Client::new()).await }
         });
-        tokio::task::yield_now().await;
+        while door.before() == 0 {
+            tokio::task::yield_now().await;
+        }
         let error = refused(on_tokio.login(ada(), Client::new()).await, ErrorKind::Busy, None);
         assert!(error.retry_after().is_some());
         // What computes no hash does not wait behind one.

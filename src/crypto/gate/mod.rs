@@ -2,7 +2,8 @@
 //! turn it is.
 //!
 //! `queue` has the rules and knows neither threads nor clocks; `memory` keeps what hashes worked in; this module lets
-//! threads wait, `entering` tasks.
+//! threads wait, `entering` tasks. `pass` has the permit that a thread holds for its whole call, `trial` the call that must
+//! not wait for one.
 
 #[cfg(feature = "tokio")]
 mod entering;
@@ -14,6 +15,18 @@ mod queue;
 mod source;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "tokio")]
+pub(crate) mod trial;
+
+/// Without asynchronous calls nobody is on trial.
+#[cfg(not(feature = "tokio"))]
+pub(crate) mod trial {
+    pub(crate) const fn turns_back() -> bool {
+        false
+    }
+
+    pub(crate) const fn commits() {}
+}
 
 #[cfg(feature = "tokio")]
 pub(crate) use entering::Entering;
@@ -140,7 +153,18 @@ impl Gate {
             pass::put(permit);
             return Ok(done);
         }
+        // What can never run says so at once.
+        self.check(blocks)?;
+        self.not_on_trial()?;
         self.enter(source, blocks).map(|mut permit| hash(&mut permit))
+    }
+
+    /// Turns a call back that is not to wait, also where there is a free permit: it belongs to who waits as a task.
+    pub(super) fn not_on_trial(&self) -> Result<()> {
+        if trial::turns_back() {
+            return Err(self.busy(Refusal::Trial));
+        }
+        Ok(())
     }
 
     /// Waits for a permit, no longer than the gate's patience and only if the queue has room.
@@ -181,24 +205,23 @@ impl Gate {
         }
     }
 
-    /// What asks for more than there is in all would wait for ever.
-    /// Blocks of 1 KiB that all hashes together may have: who asks for more is refused.
-    pub(super) fn most_blocks(&self) -> usize {
-        self.limits.blocks
+    /// Why a hash in so many blocks can never run, if it can not: what asks for more than there is in all would wait for
+    /// ever.
+    pub(super) fn too_large(&self, blocks: usize) -> Option<String> {
+        let most = self.limits.blocks;
+        (blocks > most).then(|| {
+            format!(
+                "asks for {blocks} KiB of memory, and the admission gate has {most} KiB for all hashes together; \
+                 give it more with Builder::admission_memory"
+            )
+        })
     }
 
     fn check(&self, blocks: usize) -> Result<()> {
-        let most = self.limits.blocks;
-        if blocks > most {
-            return Err(Error::limit(
-                "admission_memory",
-                format!(
-                    "the password hash asks for {blocks} KiB of memory, and the admission gate has {most} KiB for \
-                     all hashes together; give it more with Builder::admission_memory"
-                ),
-            ));
+        match self.too_large(blocks) {
+            None => Ok(()),
+            Some(why) => Err(Error::limit("admission_memory", format!("the password hash {why}"))),
         }
-        Ok(())
     }
 
     fn arrive(
@@ -292,6 +315,7 @@ impl Gate {
             Refusal::Displaced => {
                 "the queue for password hashing is full, and a source with fewer in it was preferred"
             }
+            Refusal::Trial => "a password hash is to be computed",
             Refusal::Patience => "no password hash finished within the waiting limit",
         };
         let backlog = self.state.lock().queue.backlog();
@@ -303,12 +327,20 @@ impl Gate {
 const UNKNOWN_BACKLOG: Duration = Duration::from_secs(1);
 
 impl Permit {
-    /// The memory of the permit. What is in it is the last user's leavings: Argon2 overwrites it all.
-    pub(super) fn memory(&mut self) -> &mut [Block] {
-        if self.memory.is_empty() {
-            self.memory = vec![Block::default(); self.blocks];
+    /// Memory to work in. What is in it is the last user's leavings: Argon2 overwrites it all. INVARIANT: no more blocks
+    /// are asked for than the permit was given for.
+    pub(super) fn memory(&mut self, blocks: usize) -> &mut [Block] {
+        if self.memory.len() < blocks {
+            // Freed first, or there would be both for a moment.
+            self.free_memory();
+            self.memory = vec![Block::default(); blocks];
         }
-        &mut self.memory
+        self.memory.get_mut(..blocks).unwrap_or_default()
+    }
+
+    /// Frees the memory, for a hash that allocates as much by itself in its place.
+    pub(super) fn free_memory(&mut self) {
+        self.memory = Vec::new();
     }
 
     /// Gives this permit back and waits for one with more blocks, before all who wait in line.

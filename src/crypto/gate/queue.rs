@@ -34,6 +34,8 @@ pub(super) enum Refusal {
     Displaced,
     /// The waiting limit was over.
     Patience,
+    /// Whoever asked was not to wait. It is the gate's answer, not the queue's.
+    Trial,
 }
 
 /// What becomes of a newcomer. `W` wakes a waiter, `L` is what somebody who runs is lent.

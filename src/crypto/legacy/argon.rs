@@ -53,8 +53,13 @@ impl Argon {
         Ok(Self { algorithm, version, params, salt, expected })
     }
 
-    pub(super) fn verify(&self, password: &[u8]) -> Result<bool> {
-        let mut memory = vec![Block::default(); self.params.block_count()];
+    /// Blocks in which it works.
+    pub(super) fn blocks(&self) -> usize {
+        self.params.block_count()
+    }
+
+    /// In memory of [`blocks`](Self::blocks).
+    pub(super) fn verify(&self, password: &[u8], memory: &mut [Block]) -> Result<bool> {
         let mut output = Zeroizing::new(vec![0; self.expected.len()]);
         let argon2 = Argon2::new(self.algorithm, self.version, self.params.clone());
         let done = argon2.hash_password_into_with_memory(password, &self.salt, &mut output, &mut *memory);

@@ -4,7 +4,7 @@
 //! separator, and the salt and the hash of the user, all three in base64 as Firebase exports them. The signer key is the
 //! project's secret and not in the database: [`Builder::firebase_signer_key`](crate::Builder::firebase_signer_key).
 
-use super::scrypts::bounded;
+use super::scrypts::{self, bounded};
 use super::{base64, computing, fields, malformed, numbers, same};
 use crate::error::{Error, ErrorKind, Result};
 use aes::Aes256;
@@ -71,6 +71,11 @@ impl Firebase {
         }
         salt.extend_from_slice(&separator);
         Ok(Self { params: bounded(SCHEME, log_n, r, 1)?, salt, expected })
+    }
+
+    /// Bytes that verifying it takes.
+    pub(super) fn memory(&self) -> u64 {
+        scrypts::memory(&self.params)
     }
 
     pub(super) fn verify(&self, password: &[u8], signer: &SignerKey) -> Result<bool> {

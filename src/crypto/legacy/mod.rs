@@ -20,6 +20,7 @@ mod tests;
 
 pub(crate) use firebase::SignerKey;
 
+use super::gate::Permit;
 use crate::error::{Error, Result};
 use argon::Argon;
 use base64_simd::STANDARD_NO_PAD;
@@ -39,6 +40,9 @@ const MAX_PBKDF2_ITERATIONS: u64 = 10_000_000;
 /// Most memory of scrypt and yescrypt in bytes, and of Argon2 in KiB. OWASP asks for 128 MiB of scrypt.
 const MAX_MEMORY: u64 = 256 << 20;
 const MAX_ARGON2_KIB: u32 = 256 << 10;
+/// What a hash may have beside its memory without being counted: less than the stack of its thread. It is what bcrypt,
+/// PBKDF2 and the digests need in all, and the few KiB that scrypt and yescrypt have beside their large table.
+const UNCOUNTED: u64 = 64 << 10;
 /// Most work of scrypt, N x r x p: four times what OWASP asks for.
 const MAX_SCRYPT_WORK: u64 = 1 << 22;
 /// Most work of Argon2, in KiB times passes, and its most passes and lanes.
@@ -109,28 +113,60 @@ impl Foreign<'_> {
         }
     }
 
+    /// Blocks of 1 KiB that verifying it takes, as far as they are counted: from its parameters alone, and never fewer
+    /// than are allocated beyond [`UNCOUNTED`].
+    pub(super) fn blocks(&self) -> usize {
+        let bytes = match &self.0 {
+            // In the permit's own memory, to the block.
+            Kind::Argon(hash) => return hash.blocks(),
+            Kind::Scrypt(hash) => hash.memory(),
+            Kind::Firebase(hash) => hash.memory(),
+            Kind::Yescrypt(hash) => hash.memory(),
+            Kind::Bcrypt(_) | Kind::Pbkdf(_) | Kind::Salted(_) | Kind::ShaCrypt(_) => 0,
+        };
+        usize::try_from(bytes.saturating_sub(UNCOUNTED).div_ceil(1024)).unwrap_or(usize::MAX)
+    }
+
     /// Whether the password, in the bytes in which it was typed, belongs to the hash.
-    pub(super) fn verify(&self, password: &[u8], key: Option<&SignerKey>) -> Result<bool> {
+    ///
+    /// INVARIANT: the permit is for [`blocks`](Self::blocks) at least, and what is allocated here takes the place of its
+    /// memory.
+    pub(super) fn verify(
+        &self,
+        password: &[u8],
+        key: Option<&SignerKey>,
+        permit: &mut Permit,
+    ) -> Result<bool> {
         match &self.0 {
-            Kind::Argon(hash) => hash.verify(password),
+            Kind::Argon(hash) => hash.verify(password, permit.memory(hash.blocks())),
             Kind::Bcrypt(hash) => hash.verify(password),
             Kind::Pbkdf(hash) => Ok(hash.verify(password)),
-            Kind::Scrypt(hash) => hash.verify(password),
-            Kind::Firebase(hash) => hash.verify(password, firebase::needs(key)?),
+            Kind::Scrypt(hash) => {
+                permit.free_memory();
+                hash.verify(password)
+            }
+            Kind::Firebase(hash) => {
+                permit.free_memory();
+                hash.verify(password, firebase::needs(key)?)
+            }
             Kind::Salted(hash) => Ok(hash.verify(password)),
             Kind::ShaCrypt(hash) => hash.verify(password),
-            Kind::Yescrypt(hash) => hash.verify(password),
+            Kind::Yescrypt(hash) => {
+                permit.free_memory();
+                hash.verify(password)
+            }
         }
     }
 }
 
-/// The scheme of a string that can be verified; with what is missing, or wrong with it, if it can not.
-pub(super) fn check(stored: &str, key: Option<&SignerKey>) -> Result<Scheme> {
-    let scheme = parse(stored)?.scheme();
-    if scheme == Scheme::FirebaseScrypt {
+/// The scheme of a string that can be verified, and its [blocks](Foreign::blocks); with what is missing, or wrong with
+/// it, if it can not.
+pub(super) fn check(stored: &str, key: Option<&SignerKey>) -> Result<(Scheme, usize)> {
+    let found = parse(stored)?;
+    if found.scheme() == Scheme::FirebaseScrypt {
         firebase::needs(key)?;
     }
-    Ok(scheme)
+    Ok((found.scheme(), found.blocks()))
 }
 
 /// Reads a string and holds it to the bounds.

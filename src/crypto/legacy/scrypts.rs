@@ -1,8 +1,8 @@
 //! scrypt (RFC 7914) in the forms of the PHC string format, which passlib shares, and of Django.
 
 use super::{
-    MAX_MEMORY, MAX_OUTPUT, MAX_SCRYPT_WORK, MIN_OUTPUT, base64, computing, fields, malformed, number,
-    numbers, same, too_dear,
+    MAX_MEMORY, MAX_OUTPUT, MAX_SCRYPT_WORK, MIN_OUTPUT, UNCOUNTED, base64, computing, fields, malformed,
+    number, numbers, same, too_dear,
 };
 use crate::error::Result;
 use scrypt::Params;
@@ -22,12 +22,11 @@ pub(super) fn bounded(scheme: &'static str, log_n: u32, r: u32, p: u32) -> Resul
         return Err(malformed(scheme));
     }
     let n = 1u64.checked_shl(log_n).unwrap_or(u64::MAX);
-    let cells = n.saturating_mul(u64::from(r));
-    let (memory, work) = (cells.saturating_mul(128), cells.saturating_mul(u64::from(p)));
-    if memory > MAX_MEMORY || work > MAX_SCRYPT_WORK {
+    let work = n.saturating_mul(u64::from(r)).saturating_mul(u64::from(p));
+    if memory_of(n, r, p) > MAX_MEMORY + UNCOUNTED || work > MAX_SCRYPT_WORK {
         let what = format!(
-            "N = 2^{log_n}, r = {r} and p = {p}; at most {MAX_MEMORY} bytes (128 x N x r) and a product N x r x p of \
-             {MAX_SCRYPT_WORK} are computed"
+            "N = 2^{log_n}, r = {r} and p = {p}; at most {MAX_MEMORY} bytes (128 x r x (N + p)) and a product N x r x \
+             p of {MAX_SCRYPT_WORK} are computed"
         );
         return Err(too_dear(scheme, what));
     }
@@ -35,7 +34,23 @@ pub(super) fn bounded(scheme: &'static str, log_n: u32, r: u32, p: u32) -> Resul
     Params::new(log_n, r, p).map_err(|error| computing(scheme, error))
 }
 
+/// Bytes in which scrypt works, one lane after the other: the table, the lanes and the block that is mixed.
+fn memory_of(n: u64, r: u32, p: u32) -> u64 {
+    let blocks = n.saturating_add(u64::from(p)).saturating_add(1);
+    blocks.saturating_mul(u64::from(r)).saturating_mul(128)
+}
+
+/// The same of parameters that are within the bounds.
+pub(super) fn memory(params: &Params) -> u64 {
+    memory_of(1u64.checked_shl(params.log_n().into()).unwrap_or(u64::MAX), params.r(), params.p())
+}
+
 impl Scrypt {
+    /// Bytes that verifying it takes.
+    pub(super) fn memory(&self) -> u64 {
+        memory(&self.params)
+    }
+
     fn new(log_n: u32, r: u32, p: u32, salt: Vec<u8>, expected: Vec<u8>) -> Result<Self> {
         if salt.is_empty() || !(MIN_OUTPUT..=MAX_OUTPUT).contains(&expected.len()) {
             return Err(malformed(SCHEME));

@@ -4,7 +4,8 @@
 //! verifies as nothing.
 
 use super::{
-    MAX_BCRYPT_COST, MAX_CRYPT_ROUNDS, MAX_MEMORY, computing, fields, has_nul, malformed, number, too_dear,
+    MAX_BCRYPT_COST, MAX_CRYPT_ROUNDS, MAX_MEMORY, UNCOUNTED, computing, fields, has_nul, malformed, number,
+    too_dear,
 };
 use crate::error::Result;
 use base64_simd::STANDARD;
@@ -145,9 +146,14 @@ impl<'s> ShaCrypt<'s> {
 }
 
 /// `$y$` of libxcrypt, in the flavour that it makes: the letter `j`, memory and block size, one lane.
-pub(super) struct Yescrypt<'s>(&'s str);
+pub(super) struct Yescrypt<'s> {
+    stored: &'s str,
+    memory: u64,
+}
 
 const YESCRYPT: &str = "yescrypt";
+/// Bytes of the boxes that it mixes with.
+const SBOXES: u64 = 12 << 10;
 
 impl<'s> Yescrypt<'s> {
     pub(super) fn parse(stored: &'s str, rest: &str) -> Result<Self> {
@@ -167,8 +173,11 @@ impl<'s> Yescrypt<'s> {
             (place < 48).then_some(u32::from(place) + 1)
         };
         let (log_n, r) = value(n).zip(value(r)).ok_or_else(|| malformed(YESCRYPT))?;
-        let memory = 1u64.checked_shl(log_n).map_or(u64::MAX, |n| n.saturating_mul(128 * u64::from(r)));
-        if memory > MAX_MEMORY {
+        // The table, four blocks beside it, and the boxes of its one lane. The hash of the hash that it begins with takes
+        // a part of that, before.
+        let cells = 1u64.checked_shl(log_n).map_or(u64::MAX, |n| n.saturating_add(4));
+        let memory = cells.saturating_mul(128 * u64::from(r)).saturating_add(SBOXES);
+        if memory > MAX_MEMORY + UNCOUNTED {
             let what =
                 format!("N = 2^{log_n} and r = {r}; at most {MAX_MEMORY} bytes (128 x N x r) are taken");
             return Err(too_dear(YESCRYPT, what));
@@ -177,14 +186,19 @@ impl<'s> Yescrypt<'s> {
         if !fits || hash.len() != 43 {
             return Err(malformed(YESCRYPT));
         }
-        Ok(Self(stored))
+        Ok(Self { stored, memory })
+    }
+
+    /// Bytes that verifying it takes.
+    pub(super) fn memory(&self) -> u64 {
+        self.memory
     }
 
     pub(super) fn verify(&self, password: &[u8]) -> Result<bool> {
         if has_nul(password) {
             return Ok(false);
         }
-        told(YESCRYPT, yescrypt::Yescrypt::default().verify_password(password, self.0))
+        told(YESCRYPT, yescrypt::Yescrypt::default().verify_password(password, self.stored))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Attempts that have been admitted and whose end is not written down yet.
 
 use crate::clock;
+use crate::crypto::trial;
 use crate::error::{Error, Result};
 use parking_lot::{Condvar, Mutex};
 use std::collections::HashMap;
@@ -64,6 +65,11 @@ impl Flights {
                         *state.counts.entry(*key).or_insert(0) += 1;
                     }
                     return Ok(Ok(Flight { flights: self, keys }));
+                }
+                Turn::Wait if trial::turns_back() => {
+                    return Err(busy(
+                        "other attempts at the same account or from the same source are under way",
+                    ));
                 }
                 Turn::Wait => {}
             }

@@ -1,6 +1,6 @@
 //! Tasks that wait at a gate without a thread, polled by hand.
 
-use super::super::{Entering, Gate, Limits, Source};
+use super::super::{Entering, Gate, Limits, Source, trial};
 use super::{LONG, at_rest, from, gate};
 use crate::error::{ErrorKind, Result};
 use std::panic::AssertUnwindSafe;
@@ -85,10 +85,10 @@ fn a_thread_with_a_permit_computes_all_its_hashes_on_it() {
     let gate = gate(1, 0, LONG);
     let other = super::gate(1, 0, LONG);
     let blocks =
-        |gate: &Arc<Gate>, blocks| gate.admit(Source::Unknown, blocks, |permit| permit.memory().len());
+        |gate: &Arc<Gate>, blocks| gate.admit(Source::Unknown, blocks, |permit| permit.memory(blocks).len());
     gate.enter(from(1), 8).unwrap().during(|| {
         for _ in 0..3 {
-            assert_eq!(blocks(&gate, 4).unwrap(), 8);
+            assert_eq!(blocks(&gate, 4).unwrap(), 4);
         }
         assert_eq!(gate.figures().running, 1, "held over the whole call");
         assert_eq!(blocks(&other, 4).unwrap(), 4, "another gate is another matter");
@@ -99,6 +99,44 @@ fn a_thread_with_a_permit_computes_all_its_hashes_on_it() {
     let call = || gate.enter(from(1), 8).unwrap().during(|| panic!("in the call"));
     assert!(std::panic::catch_unwind(AssertUnwindSafe(call)).is_err());
     assert!(blocks(&gate, 8).is_ok(), "nothing is held on this thread any more");
+}
+
+#[test]
+fn a_call_on_trial_waits_for_nothing_and_is_done_once() {
+    let gate = gate(1, 4, LONG);
+    let hash = || gate.admit(from(1), 8, |_| "computed");
+    // Also where a permit is free: nothing is computed by a thread that has not been admitted.
+    assert!(trial::without_waiting(hash).is_none());
+    at_rest(&gate, 0);
+    // What can never run, and what is done without a hash, is said at once.
+    let never = trial::without_waiting(|| gate.admit(from(1), 65, |_| ()));
+    assert_eq!(never.unwrap().unwrap_err().kind(), ErrorKind::LimitExceeded);
+    assert_eq!(trial::without_waiting(|| Ok(7)).unwrap().unwrap(), 7);
+    let other = trial::without_waiting(|| {
+        let busy = hash().unwrap_err();
+        assert_eq!(busy.kind(), ErrorKind::Busy);
+        Result::<()>::Err(crate::error::Error::stopped("something else"))
+    });
+    assert_eq!(other.unwrap().unwrap_err().kind(), ErrorKind::Stopped);
+    // One that does without the hash is done, and so is one that has committed something: it waits as a thread.
+    assert!(trial::without_waiting(|| Ok(hash().is_err())).unwrap().unwrap());
+    let committed = trial::without_waiting(|| {
+        trial::commits();
+        hash()
+    });
+    assert_eq!(committed.unwrap().unwrap(), "computed");
+    let lost = trial::without_waiting(|| {
+        let turned_back = hash();
+        trial::commits();
+        turned_back
+    });
+    assert_eq!(lost.unwrap().unwrap_err().kind(), ErrorKind::Busy, "it is never run again");
+    assert!(
+        std::panic::catch_unwind(AssertUnwindSafe(|| trial::without_waiting(|| -> Result<()> { panic!() })))
+            .is_err()
+    );
+    assert_eq!(hash().unwrap(), "computed", "nobody is on trial any more");
+    at_rest(&gate, 2);
 }
 
 /// Those who want more memory than they were let in with wait before all others, and hold nothing meanwhile.
@@ -113,7 +151,7 @@ fn permits_are_exchanged_for_larger_ones_without_a_deadlock() {
                     gate.enter(from(thread % 3), 16).unwrap().during(|| {
                         let more = 20 + usize::from(thread) * 4;
                         assert_eq!(
-                            gate.admit(Source::Unknown, more, |permit| permit.memory().len()).unwrap(),
+                            gate.admit(Source::Unknown, more, |permit| permit.memory(more).len()).unwrap(),
                             more
                         );
                     });
@@ -211,7 +249,7 @@ fn tasks_that_are_dropped_at_any_moment_leak_nothing() {
 fn who_asks_for_more_makes_room_for_who_did_before() {
     let gate = gate(2, 0, LONG);
     let (one, two) = (gate.enter(from(1), 16).unwrap(), gate.enter(from(2), 16).unwrap());
-    let more = |blocks| gate.admit(Source::Unknown, blocks, |permit| permit.memory().len()).unwrap();
+    let more = |blocks| gate.admit(Source::Unknown, blocks, |permit| permit.memory(blocks).len()).unwrap();
     std::thread::scope(|scope| {
         let first = scope.spawn(|| one.during(|| more(60)));
         super::until_waiting(&gate, 1);

@@ -1,10 +1,10 @@
 //! Threads that meet at a gate.
 
-use super::super::{Gate, Limits, Source};
+use super::super::{Gate, Limits, Permit, Source};
 use super::{LONG, at_rest, from, gate, until_waiting};
 use crate::error::ErrorKind;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use std::time::Duration;
 fn refuses_beyond_the_queue_and_admits_again() {
     let gate = gate(1, 0, LONG);
     let mut held = gate.enter(Source::Unknown, 8).unwrap();
-    assert_eq!(held.memory().len(), 8);
+    assert_eq!(held.memory(8).len(), 8);
     let error = gate.enter(Source::Unknown, 8).unwrap_err();
     assert_eq!((error.kind(), error.retry_after()), (ErrorKind::Busy, Some(Duration::from_secs(1))));
     drop(held);
@@ -101,7 +101,7 @@ fn a_panic_inside_a_hash_gives_the_permit_back() {
         assert!(std::panic::catch_unwind(AssertUnwindSafe(hash)).is_err());
     }
     at_rest(&gate, 3);
-    assert!(gate.admit(Source::Unknown, 8, |permit| permit.memory().len()).is_ok());
+    assert!(gate.admit(Source::Unknown, 8, |permit| permit.memory(8).len()).is_ok());
 }
 
 /// Permits, queue and patience so tight that all answers meet: grants, refusals, displacements and time-outs.
@@ -127,7 +127,7 @@ fn permits_and_memory_are_never_exceeded_and_nobody_is_forgotten() {
                         let done = gate.admit(from(thread % 4), blocks, |permit| {
                             most.fetch_max(running.fetch_add(1, SeqCst) + 1, SeqCst);
                             most_lent.fetch_max(lent.fetch_add(blocks, SeqCst) + blocks, SeqCst);
-                            assert_eq!(permit.memory().len(), blocks);
+                            assert_eq!(permit.memory(blocks).len(), blocks);
                             std::thread::yield_now();
                             lent.fetch_sub(blocks, SeqCst);
                             running.fetch_sub(1, SeqCst);
@@ -146,6 +146,79 @@ fn permits_and_memory_are_never_exceeded_and_nobody_is_forgotten() {
         at_rest(&gate, 12 * ROUNDS as u64);
         assert_eq!(gate.figures().admitted, served.load(SeqCst) as u64);
     }
+}
+
+/// What a hash allocates by itself, in the place of the memory that is lent, is bounded just as that is; and what is kept
+/// afterwards is counted as it is, also where it is less than the permit was for.
+#[test]
+fn what_is_allocated_beside_the_gate_is_within_the_budget_too() {
+    const ROUNDS: usize = 200;
+    let gate = Gate::new(Limits { hashes: 4, queue: 64, share: 64, blocks: 64, patience: LONG });
+    let (held, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let during = |blocks: usize, what: &mut dyn FnMut()| {
+        most.fetch_max(held.fetch_add(blocks, SeqCst) + blocks, SeqCst);
+        what();
+        held.fetch_sub(blocks, SeqCst);
+    };
+    std::thread::scope(|scope| {
+        for thread in 0..8_u8 {
+            let (gate, during) = (&gate, &during);
+            scope.spawn(move || {
+                for round in 0..ROUNDS {
+                    let foreign = [0, 3, 20, 60][(usize::from(thread) + round) % 4];
+                    let own = 8;
+                    gate.admit(from(thread), foreign.max(own), |permit| {
+                        if foreign > 0 {
+                            permit.free_memory();
+                            assert!(permit.memory.is_empty());
+                            during(foreign, &mut std::thread::yield_now);
+                        }
+                        during(own, &mut || assert_eq!(permit.memory(own).len(), own));
+                        assert_eq!(permit.memory.len(), own, "no more than it asked for");
+                    })
+                    .unwrap();
+                    let seen = gate.figures();
+                    assert!(seen.bytes <= seen.most_bytes, "{seen:?}");
+                }
+            });
+        }
+    });
+    assert!(most.load(SeqCst) <= 64, "{most:?}");
+    at_rest(&gate, 8 * ROUNDS as u64);
+    assert!(gate.figures().peak_bytes >= 60 << 10);
+    assert!(gate.figures().bytes <= 4 * (8 << 10), "four are kept at most");
+}
+
+/// Small ones that never cease, and large ones that need nearly all there is: each large one runs when those are done who
+/// ran or waited before it.
+#[test]
+fn a_large_one_is_not_starved_by_small_ones() {
+    let gate = Gate::new(Limits { hashes: 4, queue: 64, share: 64, blocks: 64, patience: LONG });
+    let (done, served) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for thread in 0..8_u8 {
+            let (gate, done, served) = (&gate, &done, &served);
+            scope.spawn(move || {
+                while !done.load(SeqCst) {
+                    gate.admit(from(thread), 4, |permit| permit.memory(4).len()).unwrap();
+                    served.fetch_add(1, SeqCst);
+                }
+            });
+        }
+        for _ in 0..50 {
+            // Until small ones meet it.
+            let before = served.load(SeqCst);
+            while served.load(SeqCst) < before + 8 {
+                std::thread::yield_now();
+            }
+            gate.admit(from(100), 62, Permit::free_memory).unwrap();
+        }
+        done.store(true, SeqCst);
+    });
+    at_rest(&gate, 50 + served.load(SeqCst) as u64);
+    let seen = gate.figures();
+    assert_eq!(seen.timed_out, 0);
+    assert!(seen.longest_wait < Duration::from_secs(10), "{seen:?}");
 }
 
 /// A permit that is free is taken: a flood of one source does not make another one wait for more than one turn.

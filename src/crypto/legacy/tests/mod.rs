@@ -2,8 +2,10 @@
 
 mod vectors;
 
+use super::super::gate::{Gate, Limits, Source};
 use super::*;
 use crate::error::ErrorKind;
+use std::time::Duration;
 use vectors::{PUBLISHED, SIGNER};
 
 fn key() -> SignerKey {
@@ -11,14 +13,21 @@ fn key() -> SignerKey {
 }
 
 fn verify(stored: &str, password: &str) -> Result<bool> {
-    parse(stored)?.verify(password.as_bytes(), Some(&key()))
+    verify_with(stored, password, Some(&key()))
+}
+
+fn verify_with(stored: &str, password: &str, key: Option<&SignerKey>) -> Result<bool> {
+    let limits = Limits { hashes: 1, queue: 0, share: 0, blocks: 1 << 20, patience: Duration::ZERO };
+    let foreign = parse(stored)?;
+    let mut permit = Gate::new(limits).enter(Source::Unknown, foreign.blocks())?;
+    foreign.verify(password.as_bytes(), key, &mut permit)
 }
 
 #[test]
 fn published_hashes_verify_and_wrong_passwords_do_not() {
     let mut failed = Vec::new();
     for (scheme, stored, password) in PUBLISHED {
-        if !check(stored, Some(&key())).is_ok_and(|found| found == *scheme) {
+        if !check(stored, Some(&key())).is_ok_and(|found| found.0 == *scheme) {
             failed.push(format!("{stored}: {:?}", check(stored, Some(&key()))));
         }
         let wrong = format!("x{password}");
@@ -28,6 +37,36 @@ fn published_hashes_verify_and_wrong_passwords_do_not() {
         }
     }
     assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+/// What the gate counts, from the parameters alone: all but 64 KiB, and nothing for what needs less.
+#[test]
+fn the_memory_of_a_hash_is_known_before_it_is_computed() {
+    let (salt, digest) = ("c2FsdHNhbHQ", "A".repeat(43));
+    let scrypt = |ln: u32, r: u32, p: u32| format!("$scrypt$ln={ln},r={r},p={p}${salt}${digest}");
+    let yescrypt = |settings: &str| format!("$y${settings}$saltsalt${}", ".".repeat(43));
+    let argon = |m: u32, p: u32| format!("$argon2i$v=19$m={m},t=2,p={p}${salt}${digest}");
+    for (stored, blocks) in [
+        (scrypt(14, 8, 5), (16 << 10) + 6 - 64),
+        (scrypt(16, 8, 2), (64 << 10) + 3 - 64),
+        (scrypt(18, 8, 1), (256 << 10) + 2 - 64),
+        (scrypt(6, 1, 1), 0),
+        // The lanes count as the table does, also where they are what is large: 128 x 8 x (1024 + 512 + 1).
+        (scrypt(10, 8, 512), 1024 + 512 + 1 - 64),
+        // libxcrypt's own choice: N = 2^12, r = 32.
+        (yescrypt("j9T"), (16 << 10) + 16 + 12 - 64),
+        (argon(65_536, 4), 64 << 10),
+        (argon(100, 4), 96),
+        ("$2b$12$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW".to_owned(), 0),
+        ("{SSHA}0c0blFTXXNuAMHECS4uxrj3ZieMoWImr".to_owned(), 0),
+    ] {
+        let found = parse(&stored).unwrap().blocks();
+        assert_eq!(found, blocks, "{stored}");
+    }
+    // A table of two blocks, and lanes that are as large.
+    for (ln, r, p) in [(19, 8, 1), (1, 1 << 20, 2)] {
+        assert_eq!(parse(&scrypt(ln, r, p)).err().map(|error| error.kind()), Some(ErrorKind::LimitExceeded));
+    }
 }
 
 /// The last field of a string, which is the digest in every form.
@@ -201,9 +240,9 @@ fn firebase_needs_its_key_and_the_right_one() {
     let (_, stored, password) = PUBLISHED.iter().find(|(s, ..)| *s == Scheme::FirebaseScrypt).unwrap();
     let missing = check(stored, None).unwrap_err();
     assert_eq!((missing.kind(), missing.field()), (ErrorKind::Mismatch, Some("firebase_signer_key")));
-    assert!(parse(stored).unwrap().verify(password.as_bytes(), None).is_err());
+    assert!(verify_with(stored, password, None).is_err());
     let other = SignerKey::decode(&SIGNER.replace('j', "k")).unwrap();
-    assert!(!parse(stored).unwrap().verify(password.as_bytes(), Some(&other)).unwrap());
+    assert!(!verify_with(stored, password, Some(&other)).unwrap());
     assert!(SignerKey::decode("short").is_err() && SignerKey::decode("").is_err());
     assert_eq!(format!("{:?}", key()), "<secret>");
 }
