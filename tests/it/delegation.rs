@@ -74,7 +74,7 @@ fn what_is_written_in_nobodys_name_is_known() {
         ("login/complete.rs", 1), // a login, in the name of who proves to be that user
         ("login/expired.rs", 1), // logins that nobody went on with
         ("login/passkey.rs", 1), // what a login asks of a passkey
-        ("login/refusal.rs", 2), // a refused login
+        ("login/refusal.rs", 3), // a refused login, and a code whose hash can not be verified
         ("passkeys/assertion.rs", 1), // the secret that the first use of passkeys makes
         ("passkeys/probe.rs", 2), // for tests only
         ("passwords.rs", 3),    // a user's own change, its refusal, and a breach check that failed

@@ -75,4 +75,5 @@ mod tickets_throttle;
 mod tidy;
 mod typed;
 mod typed_model;
+mod unverifiable;
 mod users;

@@ -109,6 +109,14 @@ impl Foreign<'_> {
         }
     }
 
+    /// What is missing to verify it with, before any work is done.
+    pub(super) fn check(&self, key: Option<&SignerKey>) -> Result<()> {
+        match &self.0 {
+            Kind::Firebase(_) => firebase::needs(key).map(drop),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether the password, in the bytes in which it was typed, belongs to the hash.
     pub(super) fn verify(&self, password: &[u8], key: Option<&SignerKey>) -> Result<bool> {
         match &self.0 {
@@ -126,11 +134,9 @@ impl Foreign<'_> {
 
 /// The scheme of a string that can be verified; with what is missing, or wrong with it, if it can not.
 pub(super) fn check(stored: &str, key: Option<&SignerKey>) -> Result<Scheme> {
-    let scheme = parse(stored)?.scheme();
-    if scheme == Scheme::FirebaseScrypt {
-        firebase::needs(key)?;
-    }
-    Ok(scheme)
+    let foreign = parse(stored)?;
+    foreign.check(key)?;
+    Ok(foreign.scheme())
 }
 
 /// Reads a string and holds it to the bounds.

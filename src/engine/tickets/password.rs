@@ -145,8 +145,7 @@ impl Tickets<'_> {
             drop(admission);
             admission = engine.admit(&Attempt::step(user, method, client))?.map_err(Error::denied)?;
         }
-        let factor =
-            factor.map(|factor| engine.presented(ticket, factor, Source::of(client.ip))).transpose()?;
+        let factor = factor.map(|factor| engine.presented(ticket, factor, client)).transpose()?;
         let tried =
             engine.try_out(|plan| engine.second_factor_for_recovery(plan, ticket, factor.as_ref()))?;
         match tried {
