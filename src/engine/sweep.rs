@@ -121,6 +121,15 @@ impl Engine {
         self.sweep_markers(&[], budget)
     }
 
+    /// Ends all sessions that a role must not have which has come to ask for more, of those markers that are there now.
+    pub(super) fn finish_demands(&self) -> Result<()> {
+        let prefix = [LeftoverRecord::DEMAND];
+        while !self.slice::<LeftoverRecord>(LEFTOVER, &prefix, 1)?.is_empty() {
+            self.sweep_markers(&prefix, usize::MAX)?;
+        }
+        Ok(())
+    }
+
     fn sweep_markers(&self, prefix: &[u8], budget: usize) -> Result<usize> {
         let mut swept = 0;
         let markers = self.slice::<LeftoverRecord>(LEFTOVER, prefix, BATCH)?;
@@ -148,6 +157,8 @@ impl Engine {
                 Leftover::Permission(permission) => self.rows_of_permission(permission)?,
                 Leftover::Scope(scope) => self.rows_of_scope(scope)?,
                 Leftover::Flag(flag) => self.rules_of_flag(flag)?,
+                // To the end, whatever the budget: sessions that should have ended do no harm only once they have.
+                Leftover::Demand(role) => return Ok((self.end_weak_sessions(role)?, true)),
             };
             if batch.operations() == 0 {
                 return Ok((rows, true));

@@ -25,6 +25,7 @@ mod context;
 mod delegation;
 mod delegation_model;
 mod demands;
+mod demands_later;
 mod devices;
 mod directory;
 mod emails;
