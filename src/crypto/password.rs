@@ -323,6 +323,8 @@ impl PasswordHasher {
             mark => Some(self.keys.pepper(mark)?),
         };
         let pepper = pepper.as_ref().map(|pepper| pepper.as_slice());
+        // Before a permit that is held already is given back for a larger one.
+        self.gate.check(params.block_count())?;
         self.gate.admit(source, params.block_count(), |permit| {
             self.run(params, pepper, password.as_bytes(), salt, permit, output)
         })?

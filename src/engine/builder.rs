@@ -225,7 +225,7 @@ impl Builder {
 
     /// How much memory in bytes all password hashes that run at once may take together, with what is kept for the next
     /// ones. A stored hash that asks for more than the present cost waits until there is so much; one that asks for more
-    /// than all of it is refused with `LimitExceeded`, so that its user can not log in.
+    /// than all of it can not be verified, so that its user can not log in: see [`Portcullis::login`].
     ///
     /// By default it is the memory of the present cost for each of the hashes that [`admission`](Self::admission) lets
     /// run at once, and at least 64 MiB, so that hashes of the usual other costs can be verified on the smallest machine

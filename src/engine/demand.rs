@@ -33,7 +33,7 @@ use std::collections::BTreeSet;
 const MOST_KEPT: usize = 16;
 /// Sessions of one user that are looked at.
 const MOST_SESSIONS: usize = 256;
-/// Sessions that one commit ends one by one; each takes four operations.
+/// Sessions that one commit ends one by one; each takes five operations at most.
 const MOST_ENDED: usize = 32;
 /// Holders that are read at once.
 const HOLDERS: usize = 1024;

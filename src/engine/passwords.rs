@@ -115,6 +115,10 @@ impl Users<'_> {
 
     /// Changes a user's own password: whoever asks must know the present one. Ends every session of the user.
     ///
+    /// It is for an application that knows by itself who asks, and wants no session in return: one that keeps sessions of
+    /// its own, or a tool for operators. Whoever holds a session calls
+    /// [`Portcullis::change_password`](crate::Portcullis::change_password), which opens another one in its place.
+    ///
     /// The new password lasts, also where the present one was issued by an administrator or is marked as compromised; it
     /// must differ from it then. What was refused is in the audit log.
     ///
@@ -136,10 +140,7 @@ impl Users<'_> {
     pub fn change_password(&self, id: UserId, present: &str, new: &str) -> Result<()> {
         let engine = self.gate.engine();
         let account = user::read_user(&*engine.store, id)?.record;
-        Normal::of(present)?;
-        engine.check_new_password(&account, new)?;
-        let revision = engine.verify_present(&account, present, Source::Unknown)?;
-        let prepared = engine.prepare_for(Actor::User(id), id, new, Source::Unknown)?.based_on(revision);
+        let prepared = engine.prepare_own(&account, present, new, &Client::new())?;
         engine.write(Actor::User(id), |plan| {
             let account = user::read_user(plan.store, id)?.record;
             if !account.status.is_active_at(plan.now) {
@@ -228,15 +229,32 @@ impl Users<'_> {
 }
 
 impl Engine {
-    /// Whether this is the user's present password, and the revision of it. For a change of the user's own.
+    /// Prepares a change of the user's own: the rules for the new password, then the present one, then what is dear.
+    ///
+    /// # Errors
+    /// As [`verify_present`](Self::verify_present) and [`prepare_for`](Self::prepare_for); `InvalidInput` for either password
+    /// that breaks a rule.
+    pub(super) fn prepare_own(
+        &self,
+        account: &UserRecord,
+        present: &str,
+        new: &str,
+        client: &Client,
+    ) -> Result<Prepared> {
+        Normal::of(present)?;
+        self.check_new_password(account, new)?;
+        let revision = self.verify_present(account, present, client)?;
+        let (by, source) = (Actor::User(account.id), Source::of(client.ip));
+        Ok(self.prepare_for(by, account.id, new, source)?.based_on(revision))
+    }
+
+    /// Whether this is the user's present password, and the revision of it.
     ///
     /// # Errors
     /// `Denied` with [`Denial::Credentials`], whatever is wrong; the audit log has the reason.
-    pub(super) fn verify_present(&self, account: &UserRecord, present: &str, source: Source) -> Result<u32> {
-        let id = account.id;
-        let client = Client::new();
-        let admission =
-            self.admit(&Attempt::inside(id, Method::Password, &client))?.map_err(Error::denied)?;
+    fn verify_present(&self, account: &UserRecord, present: &str, client: &Client) -> Result<u32> {
+        let (id, source) = (account.id, Source::of(client.ip));
+        let admission = self.admit(&Attempt::inside(id, Method::Password, client))?.map_err(Error::denied)?;
         let credential = store::read::<CredentialRecord>(&*self.store, &id)?.map(|row| row.record);
         let phc = credential.as_ref().map(|credential| credential.phc.as_str());
         let verdict = self.hasher.judge(present, phc, source)?;
@@ -261,7 +279,7 @@ impl Engine {
             let entry = Entry::of(Subject::User(id)).detail(detail.as_str());
             plan.record_outcome(AuditKind::PasswordChangeRefused, Outcome::Denied, Actor::Anonymous, entry)?;
             if let Verdict::Unverifiable(why) = &verdict {
-                tell_unverifiable(plan, id, why, &client)?;
+                tell_unverifiable(plan, id, why, client)?;
             }
             admission.failed(plan, Some(id), Fault::Wrong)
         })?;

@@ -31,8 +31,10 @@ fn ended(gate: &Portcullis) -> Vec<String> {
     records.filter(|one| one.kind == AuditKind::SessionsRevoked).map(|one| one.detail).collect()
 }
 
+type Way = (&'static str, fn(&Portcullis, RoleId));
+
 /// Four roles, each above the next, and the ways in which the lowest comes to ask.
-const WAYS: [(&str, fn(&Portcullis, RoleId)); 5] = [
+const WAYS: [Way; 5] = [
     ("marked", mark),
     ("inherits", |gate, low| gate.roles().inherit(low, demanding(gate, "vault")).unwrap()),
     ("inherits from afar", |gate, low| {

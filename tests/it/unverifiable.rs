@@ -29,9 +29,10 @@ const LARGE: &str = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMa
 const FIREBASE: &str = crate::legacy::HASHES[7].0;
 
 type Setting = fn(Builder) -> Builder;
+type Case = (&'static str, fn() -> NewUser, Setting, Setting);
 
 /// How a hash comes not to be verifiable: the user, the settings with which it is, and those with which it is not.
-const CASES: [(&str, fn() -> NewUser, Setting, Setting); 4] = [
+const CASES: [Case; 4] = [
     ("key 1", || NewUser::new("ada").password(PASSWORD), |b| b.keys(keys(1)), |b| b.keys(keys(2))),
     ("key 1", || NewUser::new("ada").password(PASSWORD), |b| b.keys(keys(1)), |b| b),
     (

@@ -181,13 +181,13 @@ impl Gate {
         }
     }
 
-    /// What asks for more than there is in all would wait for ever.
     /// Blocks of 1 KiB that all hashes together may have: who asks for more is refused.
     pub(super) fn most_blocks(&self) -> usize {
         self.limits.blocks
     }
 
-    fn check(&self, blocks: usize) -> Result<()> {
+    /// What asks for more than there is in all would wait for ever.
+    pub(super) fn check(&self, blocks: usize) -> Result<()> {
         let most = self.limits.blocks;
         if blocks > most {
             return Err(Error::limit(
