@@ -164,6 +164,8 @@ kinds! {
     105 DeviceRenamed "device_renamed",
     /// A device of a user was forgotten, with or without the sessions that were opened on it.
     106 DeviceRevoked "device_revoked",
+    /// A stored hash could not be compared with the password or code that was presented; the detail has the reason.
+    107 UnverifiableHash "authn_unverifiable_hash",
     /// A login succeeded after a long time without one; it has a record of its own as a success, too.
     108 LoginAfterIdle "authn_login_after_idle",
     /// A step of a login was right, and another one is asked for; the detail has which.

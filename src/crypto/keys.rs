@@ -57,7 +57,8 @@ impl fmt::Display for KeyId {
 /// seals what must be read again, such as the seeds of one-time passwords. The others only open what was made with them
 /// earlier. To rotate, add a new key as the current one and keep the old one until nothing uses it any more:
 /// [`Users::password_keys`](crate::Users::password_keys) counts the password hashes of each key, and each login hashes
-/// its password anew with the current one. Losing a key loses what was made with it, so keep a copy of each one.
+/// its password anew with the current one. Losing a key loses what was made with it, so keep a copy of each one. The open
+/// does not read every hash to see whether its key is there: ask `password_keys` after a change, which tells it.
 ///
 /// Keys have 32 bytes from a cryptographically secure generator. `Debug` shows their numbers only, and they are wiped
 /// from memory with the last handle.

@@ -21,7 +21,7 @@ pub use keys::{KeyId, Keyring};
 pub(crate) use legacy::SignerKey;
 #[cfg(feature = "testing")]
 pub(crate) use password::Pause;
-pub(crate) use password::{MAX_PASSWORD_BYTES, Normal, PasswordHasher, pepper_of};
+pub(crate) use password::{MAX_PASSWORD_BYTES, Normal, PasswordHasher, Verdict, pepper_of};
 pub use recovery::RecoveryCode;
 pub(crate) use recovery::{matching_code, sent_code};
 pub(crate) use token::{DeviceProof, Digest, Presented, Purpose};

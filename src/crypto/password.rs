@@ -73,6 +73,23 @@ pub(super) fn unusable(error: argon2::Error) -> Error {
         .caused_by(error.to_string())
 }
 
+/// What comes of comparing a password with a stored hash.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    Right,
+    Wrong,
+    /// This build, or these settings, can not tell: a key is missing, or a feature, or the hash is damaged.
+    Unverifiable(Error),
+}
+
+/// Whether an error says that the stored hash can not be computed, and not that this attempt could not be made.
+fn is_of_the_hash(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Mismatch | ErrorKind::Damaged | ErrorKind::LimitExceeded | ErrorKind::InvalidInput
+    )
+}
+
 /// Hashes and verifies passwords.
 #[derive(Debug)]
 pub(crate) struct PasswordHasher {
@@ -148,6 +165,24 @@ impl PasswordHasher {
         encode(&params, salt.as_slice(), output.as_slice())
     }
 
+    /// As [`verify`](Self::verify), for whoever must not learn that a hash is there: where it can not be compared, the
+    /// work is the same as for nobody's password, and the verdict has the reason.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a password above 1,024 bytes; `Busy`.
+    pub(crate) fn judge(&self, password: &str, phc: Option<&str>, source: Source) -> Result<Verdict> {
+        Normal::of(password)?;
+        match self.verify(password, phc, source) {
+            Ok(true) => Ok(Verdict::Right),
+            Ok(false) => Ok(Verdict::Wrong),
+            Err(error) if phc.is_some() && is_of_the_hash(&error) => {
+                self.verify(password, None, source)?;
+                Ok(Verdict::Unverifiable(error))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Whether the password belongs to the stored hash; with none, the same work for a certain "no".
     ///
     /// # Errors
@@ -174,6 +209,7 @@ impl PasswordHasher {
     fn verify_foreign(&self, password: &str, stored: &str, source: Source) -> Result<bool> {
         Normal::of(password)?;
         let foreign = legacy::parse(stored).map_err(|error| unreadable(&error))?;
+        foreign.check(self.signer.as_ref())?;
         let Own { params, salt, .. } = own(&self.dummy)?;
         // One after the other, so that there is room for the larger of them.
         let blocks = foreign.blocks().max(params.block_count());
@@ -295,6 +331,8 @@ impl PasswordHasher {
             mark => Some(self.keys.pepper(mark)?),
         };
         let pepper = pepper.as_ref().map(|pepper| pepper.as_slice());
+        // Before a permit that is held already is given back for a larger one.
+        self.gate.check(params.block_count())?;
         self.gate.admit(source, params.block_count(), |permit| {
             self.run(params, pepper, password.as_bytes(), salt, permit, output)
         })?

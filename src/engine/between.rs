@@ -286,3 +286,67 @@ fn who_moves_out_of_reach_in_that_moment_is_not_administered() {
     disable().unwrap();
     assert!(s.gate.scopes().get(far).is_ok());
 }
+
+/// A role comes to ask for a second factor while ada, who has none, comes to have it in a session, by whatever way.
+#[test]
+fn a_demand_of_that_moment_leaves_no_session_of_one_factor() {
+    use crate::assurance::Assurance;
+    use crate::engine::{Credentials, Login};
+    use crate::error::Denial;
+    use crate::session::Client;
+    const OLD: &str = "correct horse battery staple";
+    fn log_in(s: &Scene) -> Result<Login> {
+        s.gate.login(&Credentials::password("ada", OLD), &Client::new())
+    }
+    let changes: [Step; 2] = [
+        |s| s.gate.roles().update(s.owner, RoleChange::new().assurance(Assurance::Two)).map(drop),
+        |s| s.gate.roles().inherit(s.owner, s.gate.roles().find("vault")?.map(|role| role.id).unwrap()),
+    ];
+    let steps: [Step; 3] = [
+        |s| log_in(s).map(drop),
+        |s| s.gate.roles().assign(s.ada, s.owner),
+        |s| {
+            let all = crate::engine::PageRequest::default();
+            let selecting = s.gate.sessions().of_user(s.ada, &all)?.items.remove(0);
+            s.gate.sessions().activate(selecting.id, s.owner)
+        },
+    ];
+    let scene = |number: usize| {
+        let s = Scene::with(Portcullis::builder().danger_fast_password_hashes());
+        s.gate.users().set_password(s.ada, OLD).unwrap();
+        let vault = s.gate.roles().create("vault", []).unwrap();
+        s.gate.roles().update(vault, RoleChange::new().assurance(Assurance::Two)).unwrap();
+        let spare = s.gate.roles().create("spare", []).unwrap();
+        s.gate.roles().assign(s.ada, spare).unwrap();
+        if number == 1 {
+            log_in(&s).unwrap();
+        } else {
+            s.gate.roles().assign(s.ada, s.owner).unwrap();
+        }
+        let who = Credentials::password("ada", OLD);
+        s.gate.login_with_roles(&who, &Client::new(), [spare]).unwrap();
+        s
+    };
+    // Either may be refused for the other: what counts is what is left.
+    let sound = |s: &Scene, case: &str| {
+        let found = s.gate.verify().unwrap();
+        assert!(found.is_sound(), "{case}: {:?}", found.problems);
+    };
+    for change in changes {
+        for (number, step) in steps.iter().enumerate() {
+            let s = scene(number);
+            let refused = s.meanwhile(change, || step(&s));
+            assert!(number == 1 || refused.unwrap_err().denial() == Some(Denial::FactorRequired));
+            sound(&s, &format!("the change comes between, {number}"));
+            let s = scene(number);
+            s.meanwhile(*step, || change(&s)).unwrap();
+            sound(&s, &format!("the step comes between, {number}"));
+        }
+        let s = scene(0);
+        let old = log_in(&s).unwrap();
+        let new = "another horse, another battery";
+        let changed = s.meanwhile(change, || s.gate.change_password(old.token(), OLD, new, &Client::new()));
+        assert_eq!(changed.unwrap_err().denial(), Some(Denial::Session));
+        sound(&s, "the change comes between, with another password");
+    }
+}

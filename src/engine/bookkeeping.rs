@@ -56,6 +56,9 @@ pub(crate) enum Leftover {
     Scope(ScopeId),
     /// The rules of a deleted flag.
     Flag(Flag),
+    /// Sessions that are not sure enough for this role, or one that inherits from it, which has come to ask for a second
+    /// factor. Unlike the others they have an effect: see [`demand`](super::demand).
+    Demand(RoleId),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +66,11 @@ pub(crate) struct LeftoverRecord {
     pub(crate) what: Leftover,
     /// Tells two markers of one thing apart, so that sweeping for the first can not drop the second.
     pub(crate) mark: u64,
+}
+
+impl LeftoverRecord {
+    /// What the keys of markers begin with whose sessions must end before anything else goes on.
+    pub(crate) const DEMAND: u8 = 9;
 }
 
 impl Record for LeftoverRecord {
@@ -78,6 +86,7 @@ impl Record for LeftoverRecord {
             Leftover::Sessions(id) => (3, id.get()),
             Leftover::Scope(id) => (4, u64::from(id.get())),
             Leftover::Flag(flag) => (8, u64::from(flag.get())),
+            Leftover::Demand(id) => (Self::DEMAND, u64::from(id.get())),
         };
         (what, self.mark)
     }

@@ -223,7 +223,7 @@ impl Builder {
 
     /// How much memory in bytes all password hashes that run at once may take together, with what is kept for the next
     /// ones. A stored hash that asks for more than the present cost waits until there is so much; one that asks for more
-    /// than all of it is refused with `LimitExceeded`, so that its user can not log in. Hashes of other systems (feature
+    /// than all of it can not be verified, so that its user can not log in: see [`Portcullis::login`]. Hashes of other systems (feature
     /// `legacy`) count by what their parameters ask for, less 64 KiB each: 128 x r x (N + p) bytes of scrypt, 128 x N x r
     /// of yescrypt, the blocks of Argon2, and nothing for the others, which need a few KiB.
     ///

@@ -426,6 +426,8 @@ impl Engine {
             #[cfg(feature = "passkeys")]
             relying_party: None,
         };
+        // Sessions that a crash has left to a role for which they are not sure enough: nobody gets in before they end.
+        engine.finish_demands()?;
         // Nothing depends on this sweep, so that what it can not read or decode keeps nobody out; but a handle that
         // stopped while it ran is not handed out.
         match engine.sweep_leftovers(OPEN_SWEEP) {

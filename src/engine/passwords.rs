@@ -3,6 +3,7 @@
 use super::Engine;
 use super::bookkeeping::Leftover;
 use super::events::{Event, EventKind};
+use super::login::tell_unverifiable;
 use super::throttle::{Attempt, Fault};
 use super::users::Users;
 use super::warrant;
@@ -12,7 +13,7 @@ use crate::audit::{Actor, AuditKind, Outcome, Subject};
 use crate::credential::{
     self, BreachCheck, BreachQuery, CredentialRecord, FormerPasswordRecord, PasswordPolicy, PasswordState,
 };
-use crate::crypto::{self, KeyId, Normal, Source};
+use crate::crypto::{self, KeyId, Normal, Source, Verdict};
 use crate::error::{Denial, Error, ErrorKind, PasswordProblem, Result};
 use crate::factor::{FactorRecord, Secret};
 use crate::id::{Key, UserId};
@@ -77,6 +78,11 @@ pub struct KeyUse {
     pub former: u64,
     /// Seeds of authenticator apps.
     pub seeds: u64,
+    /// Of these hashes, present and former, those that can not be verified as the database was opened: the keyring lacks
+    /// the key or has another one under its number, the feature `legacy` or the Firebase key for a hash of another system is
+    /// missing, or the hash is damaged or takes more memory than the admission gate has. Logins with such a password are
+    /// refused as if it were wrong.
+    pub unverifiable: u64,
 }
 
 impl Users<'_> {
@@ -109,6 +115,10 @@ impl Users<'_> {
 
     /// Changes a user's own password: whoever asks must know the present one. Ends every session of the user.
     ///
+    /// It is for an application that knows by itself who asks, and wants no session in return: one that keeps sessions of
+    /// its own, or a tool for operators. Whoever holds a session calls
+    /// [`Portcullis::change_password`](crate::Portcullis::change_password), which opens another one in its place.
+    ///
     /// The new password lasts, also where the present one was issued by an administrator or is marked as compromised; it
     /// must differ from it then. What was refused is in the audit log.
     ///
@@ -130,10 +140,7 @@ impl Users<'_> {
     pub fn change_password(&self, id: UserId, present: &str, new: &str) -> Result<()> {
         let engine = self.gate.engine();
         let account = user::read_user(&*engine.store, id)?.record;
-        Normal::of(present)?;
-        engine.check_new_password(&account, new)?;
-        let revision = engine.verify_present(&account, present, Source::Unknown)?;
-        let prepared = engine.prepare_for(Actor::User(id), id, new, Source::Unknown)?.based_on(revision);
+        let prepared = engine.prepare_own(&account, present, new, &Client::new())?;
         engine.write(Actor::User(id), |plan| {
             let account = user::read_user(plan.store, id)?.record;
             if !account.status.is_active_at(plan.now) {
@@ -183,48 +190,81 @@ impl Users<'_> {
     }
 
     /// How many password hashes and seeds of authenticator apps need which key, by key; hashes without a pepper come
-    /// first. A key that is not in the list is needed no more. It reads all of them, a million in some seconds.
+    /// first. A key that is not in the list is needed no more, and [`KeyUse::unverifiable`] says what can not be verified as
+    /// the database was opened. It reads all of them, a million in some seconds, which is why the open does not ask: ask
+    /// when the keyring, the features or the admission memory have changed, before users do.
     ///
     /// # Errors
     /// The storage kinds.
     pub fn password_keys(&self) -> Result<Vec<KeyUse>> {
         let engine = self.gate.engine();
-        let mut uses: BTreeMap<Option<KeyId>, (u64, u64, u64)> = BTreeMap::new();
+        let mut uses: BTreeMap<Option<KeyId>, KeyUse> = BTreeMap::new();
+        let mut count = |key, of: fn(&mut KeyUse) -> &mut u64| {
+            let unused = KeyUse { key, passwords: 0, former: 0, seeds: 0, unverifiable: 0 };
+            *of(uses.entry(key).or_insert(unused)) += 1;
+        };
+        let mut hash = |phc: &str, of: fn(&mut KeyUse) -> &mut u64| {
+            let key = crypto::pepper_of(phc).unwrap_or(None);
+            count(key, of);
+            if engine.hasher.check_stored(phc).is_err() {
+                count(key, |found| &mut found.unverifiable);
+            }
+        };
         engine.each::<CredentialRecord>(|row| {
-            uses.entry(crypto::pepper_of(&row.record.phc)?).or_default().0 += 1;
+            hash(&row.record.phc, |found| &mut found.passwords);
             Ok(())
         })?;
         engine.each::<FormerPasswordRecord>(|row| {
-            uses.entry(crypto::pepper_of(&row.record.phc)?).or_default().1 += 1;
+            hash(&row.record.phc, |found| &mut found.former);
             Ok(())
         })?;
         engine.each::<FactorRecord>(|row| {
             if let Secret::Totp { sealed, .. } = &row.record.secret {
-                uses.entry(Some(crypto::sealed_with(sealed)?)).or_default().2 += 1;
+                count(Some(crypto::sealed_with(sealed)?), |found| &mut found.seeds);
             }
             Ok(())
         })?;
-        let told = |(key, (passwords, former, seeds))| KeyUse { key, passwords, former, seeds };
-        Ok(uses.into_iter().map(told).collect())
+        Ok(uses.into_values().collect())
     }
 }
 
 impl Engine {
-    /// Whether this is the user's present password, and the revision of it. For a change of the user's own.
+    /// Prepares a change of the user's own: the rules for the new password, then the present one, then what is dear.
+    ///
+    /// # Errors
+    /// As [`verify_present`](Self::verify_present) and [`prepare_for`](Self::prepare_for); `InvalidInput` for either password
+    /// that breaks a rule.
+    pub(super) fn prepare_own(
+        &self,
+        account: &UserRecord,
+        present: &str,
+        new: &str,
+        client: &Client,
+    ) -> Result<Prepared> {
+        Normal::of(present)?;
+        self.check_new_password(account, new)?;
+        let revision = self.verify_present(account, present, client)?;
+        let (by, source) = (Actor::User(account.id), Source::of(client.ip));
+        Ok(self.prepare_for(by, account.id, new, source)?.based_on(revision))
+    }
+
+    /// Whether this is the user's present password, and the revision of it.
     ///
     /// # Errors
     /// `Denied` with [`Denial::Credentials`], whatever is wrong; the audit log has the reason.
-    pub(super) fn verify_present(&self, account: &UserRecord, present: &str, source: Source) -> Result<u32> {
-        let id = account.id;
-        let client = Client::new();
-        let admission =
-            self.admit(&Attempt::inside(id, Method::Password, &client))?.map_err(Error::denied)?;
+    fn verify_present(&self, account: &UserRecord, present: &str, client: &Client) -> Result<u32> {
+        let (id, source) = (account.id, Source::of(client.ip));
+        let admission = self.admit(&Attempt::inside(id, Method::Password, client))?.map_err(Error::denied)?;
         let credential = store::read::<CredentialRecord>(&*self.store, &id)?.map(|row| row.record);
         let phc = credential.as_ref().map(|credential| credential.phc.as_str());
-        let verified = self.hasher.verify(present, phc, source)?;
+        let verdict = self.hasher.judge(present, phc, source)?;
+        let verified = matches!(verdict, Verdict::Right);
         let now = self.now();
         let why = match &credential {
             None => "the user has no password",
+            Some(_) if matches!(verdict, Verdict::Unverifiable(_)) => {
+                "the stored password hash can not be verified"
+            }
             Some(_) if !verified => "wrong password",
             Some(credential) if credential::has_ended(credential, now) => "the password has ended",
             Some(_) if !account.status.is_active_at(now) => "the user is not active",
@@ -238,6 +278,9 @@ impl Engine {
         self.write(Actor::Anonymous, |plan| {
             let entry = Entry::of(Subject::User(id)).detail(detail.as_str());
             plan.record_outcome(AuditKind::PasswordChangeRefused, Outcome::Denied, Actor::Anonymous, entry)?;
+            if let Verdict::Unverifiable(why) = &verdict {
+                tell_unverifiable(plan, id, why, client)?;
+            }
             admission.failed(plan, Some(id), Fault::Wrong)
         })?;
         Err(Error::denied(Denial::Credentials))

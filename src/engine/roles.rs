@@ -2,11 +2,10 @@
 
 use super::Portcullis;
 use super::bookkeeping::{Leftover, Sequence};
-use super::guard;
 use super::ids::{expect_same_permissions, stage_next};
 use super::page::{Page, PageRequest};
-use super::warrant;
 use super::write::{Entry, Plan};
+use super::{demand, guard, warrant};
 use crate::audit::{AuditKind, Subject};
 use crate::catalog::PermissionRecord;
 use crate::error::{Error, Result};
@@ -174,19 +173,28 @@ impl Roles<'_> {
 
     /// Changes the name, the description or the marks.
     ///
+    /// A role that comes to ask for a second factor ends the sessions of one factor that have it active, or a role that
+    /// inherits from it, before this returns: see [`inherit`](Self::inherit), which does the same.
+    ///
     /// # Errors
     /// `NotFound`; `Conflict` where the expected stamp is not the present one; `AlreadyExists` where the name is
     /// taken; `InvalidInput` names the field; the storage kinds.
     pub fn update(&self, id: RoleId, change: RoleChange) -> Result<Role> {
-        let (record, stamp) = self.gate.engine().write(self.gate.actor(), move |plan| {
+        let engine = self.gate.engine();
+        let ((record, demands), stamp) = engine.write(self.gate.actor(), move |plan| {
             let old = role::read_role(plan.store, id)?;
             warrant::may_rename_role(plan, &old.record, &change)?;
             let (kind, detail) = guard::role_changed(plan, &old, &change)?;
             let record = role::stage_change(plan.store, &mut plan.batch, id, &change, plan.now)?;
+            let demands =
+                record.assurance > old.record.assurance && demand::before_demand(plan, id, record.assurance)?;
             plan.record(kind, Entry::of(Subject::Role(id)).detail(detail))?;
-            Ok(record)
+            Ok((record, demands))
         })?;
-        public(&*self.gate.engine().store, Stored { version: stamp.into(), record })
+        if demands {
+            engine.finish_demands()?;
+        }
+        public(&*engine.store, Stored { version: stamp.into(), record })
     }
 
     /// Gives the role permissions; those it has already are no error. Seen by every holder's next check.

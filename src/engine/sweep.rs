@@ -1,12 +1,13 @@
 //! Removing what has no effect any more, and writing back what is kept in memory: in small batches, at any time.
 
 use super::bookkeeping::{LEFTOVER, Leftover, LeftoverRecord};
-use super::write::Entry;
+use super::write::{Entry, Plan};
 use super::{Engine, Portcullis};
 use crate::access::{ACCESS_BY_END, ACCESS_BY_PERMISSION, ACCESS_BY_SCOPE, AccessRecord};
 use crate::assignment::{ASSIGNMENT_BY_END, ASSIGNMENT_BY_ROLE, ASSIGNMENT_BY_SCOPE, AssignmentRecord};
 use crate::audit::{Actor, AuditKind};
 use crate::challenge::{CHALLENGE_BY_USER, ChallengeRecord};
+use crate::clock::Timestamp;
 use crate::credential::{CredentialRecord, FormerPasswordRecord};
 use crate::delegation::{DELEGATION_BY_ROLE, DelegationRecord};
 use crate::device::{DEVICE, DeviceRecord};
@@ -121,6 +122,15 @@ impl Engine {
         self.sweep_markers(&[], budget)
     }
 
+    /// Ends all sessions that a role must not have which has come to ask for more, of those markers that are there now.
+    pub(super) fn finish_demands(&self) -> Result<()> {
+        let prefix = [LeftoverRecord::DEMAND];
+        while !self.slice::<LeftoverRecord>(LEFTOVER, &prefix, 1)?.is_empty() {
+            self.sweep_markers(&prefix, usize::MAX)?;
+        }
+        Ok(())
+    }
+
     fn sweep_markers(&self, prefix: &[u8], budget: usize) -> Result<usize> {
         let mut swept = 0;
         let markers = self.slice::<LeftoverRecord>(LEFTOVER, prefix, BATCH)?;
@@ -148,6 +158,8 @@ impl Engine {
                 Leftover::Permission(permission) => self.rows_of_permission(permission)?,
                 Leftover::Scope(scope) => self.rows_of_scope(scope)?,
                 Leftover::Flag(flag) => self.rules_of_flag(flag)?,
+                // To the end, whatever the budget: sessions that should have ended do no harm only once they have.
+                Leftover::Demand(role) => return Ok((self.end_weak_sessions(role)?, true)),
             };
             if batch.operations() == 0 {
                 return Ok((rows, true));
@@ -300,41 +312,41 @@ impl Engine {
         Ok(batch)
     }
 
-    /// Removes assignments, direct grants and flag rules whose end has come, with one audit record a batch.
-    fn sweep_ended(&self, budget: usize) -> Result<usize> {
-        let mut removed = 0;
-        while removed < budget {
-            let (count, _) = self.write(Actor::System, |plan| {
-                // Five operations each at most.
-                let scan = Scan { limit: (BATCH / 3).min(budget - removed), ..Scan::default() };
-                let (rules, _) = store::page_by::<FlagRuleRecord>(plan.store, FLAG_RULE_BY_END, &scan)?;
-                let (roles, _) = store::page_by::<AssignmentRecord>(plan.store, ASSIGNMENT_BY_END, &scan)?;
-                let (grants, _) = store::page_by::<AccessRecord>(plan.store, ACCESS_BY_END, &scan)?;
-                let mut count = 0;
-                for role in roles.iter().take_while(|role| role.record.terms.has_ended(plan.now)) {
-                    plan.batch.remove(role);
-                    count += 1;
-                }
-                for grant in grants.iter().take_while(|grant| grant.record.terms.has_ended(plan.now)) {
-                    plan.batch.remove(grant);
-                    count += 1;
-                }
-                for rule in rules.iter().take_while(|rule| rule.record.terms.has_ended(plan.now)) {
-                    plan.batch.remove(rule);
-                    count += 1;
-                }
-                if count > 0 {
-                    let entry = Entry::default().detail(format!("{count} grants past their end"));
-                    plan.record(AuditKind::GrantsEnded, entry)?;
-                }
-                Ok(count)
-            })?;
+    /// Goes on in commits of so many rows at most, until there is no more to do or the budget is used up; what is planned
+    /// stages one commit, and says how many rows it is of.
+    pub(super) fn in_commits(
+        &self,
+        budget: usize,
+        most: usize,
+        mut plan_some: impl FnMut(&mut Plan<'_>, usize) -> Result<usize>,
+    ) -> Result<usize> {
+        let mut done = 0;
+        while done < budget {
+            let (count, _) = self.write(Actor::System, |plan| plan_some(plan, most.min(budget - done)))?;
             if count == 0 {
                 break;
             }
-            removed += count;
+            done += count;
         }
-        Ok(removed)
+        Ok(done)
+    }
+
+    /// Removes assignments, direct grants and flag rules whose end has come, with one audit record a batch.
+    fn sweep_ended(&self, budget: usize) -> Result<usize> {
+        // Five operations each at most.
+        self.in_commits(budget, BATCH / 3, |plan, most| {
+            let roles = stage_ended(plan, ASSIGNMENT_BY_END, most, |role: &AssignmentRecord, now| {
+                role.terms.has_ended(now)
+            })?;
+            let grants = stage_ended(plan, ACCESS_BY_END, most, |grant: &AccessRecord, now| {
+                grant.terms.has_ended(now)
+            })?;
+            let rules = stage_ended(plan, FLAG_RULE_BY_END, most, |rule: &FlagRuleRecord, now| {
+                rule.terms.has_ended(now)
+            })?;
+            let count = roles.len() + grants.len() + rules.len();
+            record_ended(plan, AuditKind::GrantsEnded, count, "grants")
+        })
     }
 
     /// Removes spent challenges and open registrations whose time is over: bookkeeping without an audit record.
@@ -387,28 +399,11 @@ impl Engine {
 
     /// Removes sessions whose absolute end has come, with one audit record a batch.
     fn sweep_expired(&self, budget: usize) -> Result<usize> {
-        let mut removed = 0;
-        while removed < budget {
-            let (count, _) = self.write(Actor::System, |plan| {
-                let scan = Scan { limit: BATCH.min(budget - removed), ..Scan::default() };
-                let (sessions, _) = store::page_by::<SessionRecord>(plan.store, SESSION_BY_EXPIRY, &scan)?;
-                let mut count = 0;
-                for session in sessions.iter().take_while(|session| session.record.expires <= plan.now) {
-                    plan.batch.remove(session);
-                    count += 1;
-                }
-                if count > 0 {
-                    let entry = Entry::default().detail(format!("{count} sessions past their end"));
-                    plan.record(AuditKind::SessionExpired, entry)?;
-                }
-                Ok(count)
-            })?;
-            if count == 0 {
-                break;
-            }
-            removed += count;
-        }
-        Ok(removed)
+        self.in_commits(budget, BATCH, |plan, most| {
+            let over = |session: &SessionRecord, now| session.expires <= now;
+            let sessions = stage_ended(plan, SESSION_BY_EXPIRY, most, over)?;
+            record_ended(plan, AuditKind::SessionExpired, sessions.len(), "sessions")
+        })
     }
 
     /// Writes last-seen times back, several sessions to a commit.
@@ -471,4 +466,27 @@ impl Engine {
             after = next;
         }
     }
+}
+
+/// Stages away those records at the beginning of an index by their ends that are over.
+pub(super) fn stage_ended<R: Record>(
+    plan: &mut Plan<'_>,
+    by_end: Table,
+    most: usize,
+    is_over: impl Fn(&R, Timestamp) -> bool,
+) -> Result<Vec<Stored<R>>> {
+    let scan = Scan { limit: most, ..Scan::default() };
+    let (mut found, _) = store::page_by::<R>(plan.store, by_end, &scan)?;
+    let over = found.iter().take_while(|record| is_over(&record.record, plan.now)).count();
+    found.truncate(over);
+    found.iter().for_each(|record| plan.batch.remove(record));
+    Ok(found)
+}
+
+/// Writes down that so many of them were removed, if any were.
+pub(super) fn record_ended(plan: &mut Plan<'_>, kind: AuditKind, count: usize, of: &str) -> Result<usize> {
+    if count > 0 {
+        plan.record(kind, Entry::default().detail(format!("{count} {of} past their end")))?;
+    }
+    Ok(count)
 }

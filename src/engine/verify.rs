@@ -66,7 +66,7 @@ impl Verification {
 
 impl Portcullis {
     /// Checks the database: that every record decodes and stands under its own key, that index rows and records
-    /// agree in both directions, that separated duties are, that the audit log has no gap and its chain ends in the head,
+    /// agree in both directions, that separated duties are, that no session has a role it is not sure enough for, that the audit log has no gap and its chain ends in the head,
     /// and that the read model says of every role, flag, user and session what the records say.
     ///
     /// It reads everything, so it takes seconds on a large database. Changes by others while it runs can show as
@@ -119,6 +119,7 @@ impl Portcullis {
         if found.is_sound() {
             engine.verify_policy(&mut found)?;
             engine.verify_separation(&mut found)?;
+            engine.verify_demands(&mut found)?;
             engine.verify_flags(&mut found)?;
             engine.verify_passkeys(&mut found)?;
             engine.verify_throttle(&mut found)?;

@@ -6,7 +6,7 @@ mod record;
 pub(crate) use ops::{
     New, bits_of, check_room, demanded, expect_hierarchy, heirs, is_limited, is_privileged, present,
     read_role, stage_bits, stage_change, stage_create, stage_delete, stage_drop_bit, stage_drop_parent,
-    stage_hierarchy_edit, stage_limit, stage_new_parent, stage_parent, with_juniors,
+    stage_hierarchy_edit, stage_limit, stage_new_parent, stage_parent, with_juniors, with_seniors,
 };
 pub(crate) use record::{
     CHUNK_BITS, CHUNK_WORDS, Chunk, DenyChunk, GrantChunk, HierarchyRecord, ROLE, ROLE_BY_NAME,
@@ -86,8 +86,8 @@ impl RoleChange {
         self
     }
 
-    /// Asks for so much at the login of whoever holds the role, or one that inherits from it, from the next login on.
-    /// End the sessions of its holders where it is to hold at once.
+    /// Asks for so much at the login of whoever holds the role, or one that inherits from it. Sessions that have it active
+    /// and are not that sure end.
     pub fn assurance(mut self, least: Assurance) -> Self {
         self.assurance = Some(least);
         self

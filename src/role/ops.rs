@@ -91,8 +91,8 @@ pub(crate) fn stage_change(
     new.privileged = change.privileged.unwrap_or(new.privileged);
     new.protected = change.protected.unwrap_or(new.protected);
     new.assurance = change.assurance.unwrap_or(new.assurance);
-    if new.privileged != old.record.privileged {
-        // Heirs are privileged too, so that whoever expects the hierarchy unchanged expects the marks on it unchanged.
+    if new.privileged != old.record.privileged || new.assurance != old.record.assurance {
+        // Heirs share both marks, so that whoever expects the hierarchy unchanged expects the marks on it unchanged.
         stage_hierarchy_edit(store, batch)?;
     }
     batch.replace(&old, &new)?;
@@ -275,7 +275,7 @@ pub(crate) fn with_juniors(
 }
 
 /// How sure a login must be with these roles and all that they inherit from. Few roles ask for more than one factor: where
-/// none does, the roles are not walked.
+/// none does, the roles are not walked. Expect the hierarchy before, if the answer is relied on.
 pub(crate) fn demanded(
     store: &dyn Store,
     roles: impl FnOnce() -> Result<BTreeSet<RoleId>>,
@@ -290,6 +290,21 @@ pub(crate) fn demanded(
 /// The roles that inherit directly from one.
 pub(crate) fn heirs(store: &dyn Store, role: RoleId) -> Result<Vec<RoleId>> {
     neighbours(store, role, Direction::Up)
+}
+
+/// The role and all that inherit from it, as they stood at one moment.
+pub(crate) fn with_seniors(store: &dyn Store, role: RoleId) -> Result<BTreeSet<RoleId>> {
+    let hierarchy = || Ok(store::read::<HierarchyRecord>(store, &0)?.map(|row| row.version));
+    loop {
+        let before = hierarchy()?;
+        let (mut reached, mut open) = (BTreeSet::from([role]), vec![role]);
+        while let Some(next) = open.pop() {
+            open.extend(heirs(store, next)?.into_iter().filter(|heir| reached.insert(*heir)));
+        }
+        if hierarchy()? == before {
+            return Ok(reached);
+        }
+    }
 }
 
 /// Whether a role is one of the others or holds one of them through its parents.

@@ -484,6 +484,7 @@ fn every_change_writes_exactly_one_record_that_says_who_did_what_to_whom() {
         AuditKind::LoginAfterIdle,
         AuditKind::LoginThrottled,
         AuditKind::LoginStopped,
+        AuditKind::UnverifiableHash,
         AuditKind::CredentialStuffing,
         AuditKind::LoginStep,
         AuditKind::LoginAbandoned,

@@ -68,23 +68,22 @@ fn no_change_is_open_to_a_delegated_handle_without_a_delegation() {
 #[test]
 fn what_is_written_in_nobodys_name_is_known() {
     let known = [
+        ("demand.rs", 1),             // the end of sessions of which a role comes to ask more
         ("ids.rs", 1),                // blocks of numbers
         ("login/answer.rs", 3), // a code to be sent, a factor enrolled at a login, a wrong answer counted
         ("login/change.rs", 1), // a change of password, in the name of who knows the present one
         ("login/complete.rs", 1), // a login, in the name of who proves to be that user
-        ("login/expired.rs", 1), // logins that nobody went on with
         ("login/passkey.rs", 1), // what a login asks of a passkey
-        ("login/refusal.rs", 2), // a refused login
+        ("login/refusal.rs", 3), // a refused login, and a code whose hash can not be verified
         ("passkeys/assertion.rs", 1), // the secret that the first use of passkeys makes
         ("passkeys/probe.rs", 2), // for tests only
         ("passwords.rs", 3),    // a user's own change, its refusal, and a breach check that failed
         ("populate.rs", 1),     // for benches only
         ("separation.rs", 1),   // that there are sets of roles at all, for whom the handle lets make one
         ("session_roles.rs", 1), // what was refused, in the name of who tried
-        ("sweep.rs", 3),        // what has no effect any more, and last-seen times
+        ("sweep.rs", 2),        // what is past its end or has no effect any more, and last-seen times
         ("throttle/mod.rs", 1), // that an attempt was refused for a time
         ("throttle/populate.rs", 1), // for benches only
-        ("tickets/expired.rs", 1), // tokens past their end
         ("tickets/issue.rs", 1), // what a stranger asks for
         ("tickets/redeem.rs", 3), // in the name of who presents a token, and why one is refused
         ("write.rs", 2),        // the write path itself, and the refusals of delegated actors

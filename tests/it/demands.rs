@@ -1,6 +1,8 @@
 //! Roles that ask for a second factor.
 
-use crate::factors::{answer, challenge, denied, done, keys, start};
+use crate::factors::{
+    answer, challenge, demanding, denied, done, enrolled_app, keys, start, verified_mailbox,
+};
 use crate::support::{PASSWORD, all, is_live, sound, world_with};
 use portcullis::testing::totp_code;
 use portcullis::{Answer, Assurance, Client, Credentials, Denial, LoginStep, Method, NewContact, RoleChange};
@@ -47,11 +49,8 @@ fn a_mailbox_is_not_enough_for_a_role_that_asks_for_two_factors() {
     let world = world_with(|builder| builder.keys(keys()));
     let gate = &world.gate;
     let ada = world.user("ada").id;
-    let email = gate.users().add_contact(ada, &NewContact::email("ada@x.org")).unwrap().id;
-    gate.users().verify_contact(ada, email).unwrap();
-    let mail = gate.factors().enrol_contact(ada, email, "").unwrap().id;
-    let role = gate.roles().create("vault", []).unwrap();
-    gate.roles().update(role, RoleChange::new().assurance(Assurance::Two)).unwrap();
+    let mail = verified_mailbox(gate, ada);
+    let role = demanding(gate, "vault");
     gate.roles().assign(ada, role).unwrap();
     let asked = challenge(gate, "ada");
     assert_eq!(asked.methods(), [Method::EmailCode], "what there is comes first");
@@ -101,15 +100,12 @@ fn a_mailbox_gives_itself_no_factor() {
     let (gate, client) = (&world.gate, Client::new());
     let ada = world.user("ada").id;
     gate.users().add_contact(ada, &NewContact::email("ada@x.org").verified()).unwrap();
-    let role = gate.roles().create("vault", []).unwrap();
-    gate.roles().update(role, RoleChange::new().assurance(Assurance::Two)).unwrap();
+    let role = demanding(gate, "vault");
     gate.roles().assign(ada, role).unwrap();
     // With a factor of her own and without one: whoever reads her mail must not come to one, or it would reset the password.
     for enrolled in [false, true] {
         if enrolled {
-            let app = gate.factors().enrol_totp(ada, "hers").unwrap();
-            let code = totp_code(app.secret(), gate.now()).unwrap();
-            gate.factors().confirm_totp(ada, app.factor(), &code).unwrap();
+            enrolled_app(&world, ada);
         }
         let asked = gate.tickets().request_magic_link("ada", &client).unwrap();
         let link = asked.issued().unwrap().token();

@@ -6,7 +6,8 @@ use crate::support::{
 use portcullis::testing::totp_code;
 use portcullis::{
     Answer, Assurance, AuditKind, Challenge, Client, Credentials, Denial, ErrorKind, FactorId, KeyId,
-    Keyring, Login, LoginStep, Method, NewContact, NewUser, Portcullis, Status, TotpSettings, UserId,
+    Keyring, Login, LoginStep, Method, NewContact, NewUser, Portcullis, RoleChange, RoleId, Status,
+    TotpSettings, UserId,
 };
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -48,6 +49,29 @@ impl App {
     fn challenge(&self) -> Challenge {
         challenge(self.gate(), "ada")
     }
+}
+
+/// A role that asks for a second factor.
+pub(crate) fn demanding(gate: &Portcullis, name: &str) -> RoleId {
+    let role = gate.roles().create(name, []).unwrap();
+    gate.roles().update(role, RoleChange::new().assurance(Assurance::Two)).unwrap();
+    role
+}
+
+/// The secret of an authenticator app that the user has from now on.
+pub(crate) fn enrolled_app(world: &World, user: UserId) -> String {
+    let factors = world.gate.factors();
+    let enrolment = factors.enrol_totp(user, "phone").unwrap();
+    let code = totp_code(enrolment.secret(), world.gate.now()).unwrap();
+    factors.confirm_totp(user, enrolment.factor(), &code).unwrap();
+    enrolment.secret().to_owned()
+}
+
+/// The user's own mailbox, to which codes are sent from now on.
+pub(crate) fn verified_mailbox(gate: &Portcullis, user: UserId) -> FactorId {
+    let email = gate.users().add_contact(user, &NewContact::email("ada@x.org")).unwrap().id;
+    gate.users().verify_contact(user, email).unwrap();
+    gate.factors().enrol_contact(user, email, "").unwrap().id
 }
 
 pub(crate) fn start(gate: &Portcullis, login: &str) -> LoginStep {

@@ -37,7 +37,7 @@ pub(crate) const HASHES: &[(&str, &str)] = &[
     ("$y$j75$LdJMENpBABJJ3hIHjB1Bi.$Ve4m3xXQj6CIT78tSP/FDzNIam38Z/rZlUFmHwBcrhD", "a"),
 ];
 
-const SIGNER: &str =
+pub(crate) const SIGNER: &str =
     "jxspr8Ki0RYycVU8zykbdLGjFQ3McFUH0uiiTvC8pVMXAn210wjLNmdZJzxUECKbm0QsEmYUSDzZvpjeJ9WmXA==";
 
 fn builder() -> Builder {

@@ -1,38 +1,26 @@
 //! Ways around a second factor, and around the counts of failures.
 
 use crate::authenticator::Authenticator;
-use crate::factors::{answer, challenge, denied, done, keys, start};
+use crate::factors::{
+    answer, challenge, demanding, denied, done, enrolled_app, keys, start, verified_mailbox,
+};
 use crate::passkeys::register;
-use crate::support::{OTHER, PASSWORD, World, log_in, sound, world_with};
+use crate::support::{OTHER, PASSWORD, log_in, sound, world_with};
 use portcullis::testing::totp_code;
 use portcullis::{
-    Answer, Assurance, Client, Credentials, Denial, HistoryPolicy, LoginStep, Method, NewContact, NewUser,
-    PasswordPolicy, RoleChange, RoleId, Status, ThrottlePolicy, UserId,
+    Answer, Client, Credentials, Denial, HistoryPolicy, LoginStep, Method, NewContact, NewUser,
+    PasswordPolicy, Status, ThrottlePolicy,
 };
-
-fn demanding(world: &World) -> RoleId {
-    let role = world.gate.roles().create("vault", []).unwrap();
-    world.gate.roles().update(role, RoleChange::new().assurance(Assurance::Two)).unwrap();
-    role
-}
-
-fn app(world: &World, user: UserId) -> String {
-    let factors = world.gate.factors();
-    let enrolment = factors.enrol_totp(user, "phone").unwrap();
-    let code = totp_code(enrolment.secret(), world.gate.now()).unwrap();
-    factors.confirm_totp(user, enrolment.factor(), &code).unwrap();
-    enrolment.secret().to_owned()
-}
 
 #[test]
 fn what_was_enrolled_at_a_login_counts_for_nothing_once_the_user_has_a_factor() {
     let world = world_with(|builder| builder.keys(keys()));
     let gate = &world.gate;
     let ada = world.user("ada").id;
-    gate.roles().assign(ada, demanding(&world)).unwrap();
+    gate.roles().assign(ada, demanding(gate, "vault")).unwrap();
     let stolen = challenge(gate, "ada");
     let enrolment = gate.enrol_at_login(&stolen, "mine").unwrap();
-    app(&world, ada);
+    enrolled_app(&world, ada);
     let code = totp_code(enrolment.secret(), gate.now()).unwrap();
     denied(&answer(gate, &stolen, &Answer::totp(code)), Denial::Credentials);
     let confirmed = gate.factors().of_user(ada).unwrap().into_iter().filter(|f| f.confirmed.is_some());
@@ -45,10 +33,8 @@ fn whoever_has_a_factor_that_is_not_enough_uses_it_before_another_is_enrolled() 
     let world = world_with(|builder| builder.keys(keys()));
     let gate = &world.gate;
     let ada = world.user("ada").id;
-    let email = gate.users().add_contact(ada, &NewContact::email("ada@x.org")).unwrap().id;
-    gate.users().verify_contact(ada, email).unwrap();
-    let mail = gate.factors().enrol_contact(ada, email, "").unwrap().id;
-    gate.roles().assign(ada, demanding(&world)).unwrap();
+    let mail = verified_mailbox(gate, ada);
+    gate.roles().assign(ada, demanding(gate, "vault")).unwrap();
     let asked = challenge(gate, "ada");
     assert_eq!(asked.methods(), [Method::EmailCode]);
     assert_eq!(gate.enrol_at_login(&asked, "").unwrap_err().denial(), Some(Denial::Challenge));
@@ -71,7 +57,7 @@ fn a_password_alone_changes_none_once_the_user_has_a_factor() {
     let ada = world.user("ada").id;
     gate.users().mark_password_compromised(ada).unwrap();
     let LoginStep::MustChangePassword(stolen) = start(gate, "ada") else { panic!() };
-    app(&world, ada);
+    enrolled_app(&world, ada);
     denied(&answer(gate, &stolen, &Answer::new_password(OTHER)), Denial::Credentials);
     assert!(matches!(start(gate, "ada"), LoginStep::NeedsFactor(_)), "the password is the same");
     sound(gate);
@@ -112,8 +98,8 @@ fn a_stopped_factor_that_was_removed_stops_no_new_one() {
     let world = world_with(|builder| builder.keys(keys()).throttle(ThrottlePolicy::new().stop(5)));
     let gate = &world.gate;
     let ada = world.user("ada").id;
-    gate.roles().assign(ada, demanding(&world)).unwrap();
-    app(&world, ada);
+    gate.roles().assign(ada, demanding(gate, "vault")).unwrap();
+    enrolled_app(&world, ada);
     let asked = challenge(gate, "ada");
     for _ in 0..5 {
         denied(&answer(gate, &asked, &Answer::totp("000000")), Denial::Credentials);
@@ -180,7 +166,7 @@ fn a_password_can_be_changed_whatever_failed_before() {
         let _ = gate.login(&who("wrong"), &client).unwrap_err();
         let _ = gate.users().change_password(ada, "wrong", OTHER);
     }
-    let secret = app(&world, ada);
+    let secret = enrolled_app(&world, ada);
     gate.users().mark_password_compromised(ada).unwrap();
     world.after(3600);
     let step = answer(gate, challenge(gate, "ada"), &Answer::totp(totp_code(&secret, gate.now()).unwrap()));
@@ -200,7 +186,7 @@ fn a_password_alone_lengthens_no_session_of_two_factors() {
     let world = world_with(|builder| builder.keys(keys()));
     let gate = &world.gate;
     let ada = world.user("ada").id;
-    let secret = app(&world, ada);
+    let secret = enrolled_app(&world, ada);
     world.after(30);
     let code = totp_code(&secret, gate.now()).unwrap();
     let old = done(answer(gate, challenge(gate, "ada"), &Answer::totp(code)));

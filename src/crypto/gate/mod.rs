@@ -217,7 +217,7 @@ impl Gate {
         })
     }
 
-    fn check(&self, blocks: usize) -> Result<()> {
+    pub(super) fn check(&self, blocks: usize) -> Result<()> {
         match self.too_large(blocks) {
             None => Ok(()),
             Some(why) => Err(Error::limit("admission_memory", format!("the password hash {why}"))),

@@ -127,6 +127,14 @@ impl Foreign<'_> {
         usize::try_from(bytes.saturating_sub(UNCOUNTED).div_ceil(1024)).unwrap_or(usize::MAX)
     }
 
+    /// What is missing to verify it with, before any work is done.
+    pub(super) fn check(&self, key: Option<&SignerKey>) -> Result<()> {
+        match &self.0 {
+            Kind::Firebase(_) => firebase::needs(key).map(drop),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether the password, in the bytes in which it was typed, belongs to the hash.
     ///
     /// INVARIANT: the permit is for [`blocks`](Self::blocks) at least, and what is allocated here takes the place of its
@@ -163,9 +171,7 @@ impl Foreign<'_> {
 /// it, if it can not.
 pub(super) fn check(stored: &str, key: Option<&SignerKey>) -> Result<(Scheme, usize)> {
     let found = parse(stored)?;
-    if found.scheme() == Scheme::FirebaseScrypt {
-        firebase::needs(key)?;
-    }
+    found.check(key)?;
     Ok((found.scheme(), found.blocks()))
 }
 

@@ -53,6 +53,10 @@ pub enum EventKind {
     LoginThrottled(Timestamp),
     /// So many attempts have failed in a row that this method is stopped until it is set anew.
     LoginStopped(Method),
+    /// A stored hash of the user's could not be compared with the password or code that was presented, for want of a key or
+    /// a feature, or because it is damaged: for the operator, who finds the reason in the audit log, and told at each such
+    /// attempt. Whoever made it was answered as if it were wrong.
+    UnverifiableHash,
     /// One network has failed at many names, as somebody does who tries stolen passwords; it concerns no one user.
     CredentialStuffing(Network),
     /// The password was set or changed.
@@ -91,6 +95,7 @@ impl EventKind {
             Self::PartialLogin(_) => "partial_login",
             Self::LoginThrottled(_) => "login_throttled",
             Self::LoginStopped(_) => "login_stopped",
+            Self::UnverifiableHash => "unverifiable_hash",
             Self::CredentialStuffing(_) => "credential_stuffing",
             Self::PasswordChanged => "password_changed",
             Self::PasswordCompromised => "password_compromised",

@@ -206,7 +206,7 @@ impl Portcullis {
         let entered = match &answer.0 {
             Kind::Totp(_) => Entered::Totp(text),
             Kind::RecoveryCode(_) => Entered::RecoveryCode(text),
-            Kind::SentCode(_) => match engine.sent_code_is(&challenge.record, text, source)? {
+            Kind::SentCode(_) => match engine.sent_code_is(&challenge.record, text, client)? {
                 Some(factor) => Entered::SentCode(factor),
                 None => return engine.refuse_answer(&challenge, &answer.what(), client, admission.as_ref()),
             },
@@ -388,12 +388,12 @@ impl Engine {
         &self,
         challenge: &ChallengeRecord,
         code: &str,
-        source: Source,
+        client: &Client,
     ) -> Result<Option<FactorId>> {
         let Some(sent) = challenge.code.as_ref().filter(|sent| sent.expires > self.now()) else {
             return Ok(None);
         };
-        Ok(self.hasher.verify(code, Some(&sent.phc), source)?.then_some(sent.factor))
+        Ok(self.is_sent_code(challenge.user, code, &sent.phc, client)?.then_some(sent.factor))
     }
 
     /// Whether the factor to which a code was sent is still one of the user's.

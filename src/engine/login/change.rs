@@ -4,7 +4,7 @@ use super::complete::Progress;
 use super::{Login, LoginStep};
 use crate::assurance::Method;
 use crate::audit::Actor;
-use crate::crypto::{Normal, Source};
+use crate::crypto::Normal;
 use crate::engine::passwords::Prepared;
 use crate::engine::write::Plan;
 use crate::engine::{Engine, Portcullis};
@@ -17,7 +17,8 @@ use crate::user::UserRecord;
 impl Portcullis {
     /// Changes the password of whoever holds this session, who must know the present one (OWASP ASVS 5.0 6.2.3).
     ///
-    /// Every session of the user ends, this one too; the login that is returned is a new session with what was proved in
+    /// [`Users::change_password`](crate::Users::change_password) is for applications without sessions of portcullis's.
+    /// Here every session of the user ends, this one too; the login that is returned is a new session with what was proved in
     /// the old one, so that whoever was in beside the user is out. Where that was more than a password, it ends when the old
     /// one would have: a password alone renews no session of two factors (NIST SP 800-63B-4, section 2.2.3).
     ///
@@ -53,16 +54,13 @@ impl Portcullis {
     ) -> Result<Login> {
         client.check()?;
         let engine = self.engine();
-        let source = Source::of(client.ip);
         Normal::of(present)?;
         let principal = self.authenticate(token.as_ref())?;
         let (user, session) = (principal.user(), principal.session());
         let Some(account) = store::read::<UserRecord>(&*engine.store, &user)? else {
             return Err(Error::denied(Denial::Session));
         };
-        engine.check_new_password(&account.record, new)?;
-        let revision = engine.verify_present(&account.record, present, source)?;
-        let prepared = engine.prepare_for(Actor::User(user), user, new, source)?.based_on(revision);
+        let prepared = engine.prepare_own(&account.record, present, new, client)?;
         let (changed, _) =
             engine.write(Actor::User(user), |plan| engine.plan_change(plan, session, &prepared, client))?;
         changed.done()

@@ -303,6 +303,10 @@ impl Engine {
         credential: Option<&Stored<CredentialRecord>>,
         progress: &Progress,
     ) -> Result<Need> {
+        if progress.methods.assurance() < Assurance::Two {
+            // No role comes to ask for more between this look and the commit: see `demand`.
+            role::expect_hierarchy(plan.store, &mut plan.batch)?;
+        }
         let mut demanded = self.demanded(plan, proved)?;
         if self.passwords.policy.needs_second_factor() {
             demanded = demanded.max(Assurance::Two);

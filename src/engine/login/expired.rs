@@ -1,12 +1,12 @@
 //! Logins under way that nobody went on with.
 
-use crate::audit::{Actor, AuditKind, Subject};
+use crate::audit::{AuditKind, Subject};
 use crate::challenge::{CHALLENGE_BY_EXPIRY, ChallengeRecord, Step};
 use crate::engine::Engine;
 use crate::engine::events::{Event, EventKind};
+use crate::engine::sweep::stage_ended;
 use crate::engine::write::Entry;
 use crate::error::Result;
-use crate::store::{self, Scan};
 
 /// Challenges that one batch removes; each takes five operations, and its audit record six.
 const BATCH: usize = 12;
@@ -15,31 +15,17 @@ impl Engine {
     /// Removes logins under way whose end has come, with an audit record for each: that somebody knew the password and
     /// not the second factor is worth a look (OWASP ASVS 5.0 6.3.5).
     pub(in crate::engine) fn sweep_challenges(&self, budget: usize) -> Result<usize> {
-        let mut removed = 0;
-        while removed < budget {
-            let (count, _) = self.write(Actor::System, |plan| {
-                let scan = Scan { limit: BATCH.min(budget - removed), ..Scan::default() };
-                let (found, _) = store::page_by::<ChallengeRecord>(plan.store, CHALLENGE_BY_EXPIRY, &scan)?;
-                let mut count = 0;
-                let now = plan.now;
-                for challenge in found.iter().take_while(|found| found.record.expires <= now) {
-                    plan.batch.remove(challenge);
-                    let detail = format!("after {}", challenge.record.methods);
-                    let entry = Entry::of(Subject::User(challenge.record.user)).detail(detail);
-                    plan.record(AuditKind::LoginAbandoned, entry)?;
-                    if challenge.record.step == Step::Factor {
-                        let left = EventKind::PartialLogin(challenge.record.methods);
-                        plan.notify(Event::of(challenge.record.user, left));
-                    }
-                    count += 1;
+        self.in_commits(budget, BATCH, |plan, most| {
+            let over = |challenge: &ChallengeRecord, now| challenge.expires <= now;
+            let abandoned = stage_ended(plan, CHALLENGE_BY_EXPIRY, most, over)?;
+            for challenge in abandoned.iter().map(|challenge| &challenge.record) {
+                let entry = Entry::of(Subject::User(challenge.user));
+                plan.record(AuditKind::LoginAbandoned, entry.detail(format!("after {}", challenge.methods)))?;
+                if challenge.step == Step::Factor {
+                    plan.notify(Event::of(challenge.user, EventKind::PartialLogin(challenge.methods)));
                 }
-                Ok(count)
-            })?;
-            if count == 0 {
-                break;
             }
-            removed += count;
-        }
-        Ok(removed)
+            Ok(abandoned.len())
+        })
     }
 }

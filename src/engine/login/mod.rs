@@ -16,14 +16,14 @@ pub(super) use answer::{CODE_LIFE, Kind as AnswerKind, LONGEST, reachable};
 #[cfg(feature = "passkeys")]
 pub use passkey::PasskeyLogin;
 pub(super) use proved::Proved;
-pub(super) use refusal::{Refusal, status_detail};
+pub(super) use refusal::{Refusal, status_detail, tell_unverifiable};
 
 use super::Portcullis;
 use super::throttle::Attempt;
 use crate::assurance::{Method, Methods};
 use crate::clock::Timestamp;
 use crate::credential::{CredentialRecord, MustChange};
-use crate::crypto::{DeviceToken, MAX_PASSWORD_BYTES, OneTimeToken, RecoveryCode, Source, Token};
+use crate::crypto::{DeviceToken, MAX_PASSWORD_BYTES, OneTimeToken, RecoveryCode, Source, Token, Verdict};
 use crate::error::{Denial, Error, Result};
 use crate::id::{RoleId, UserId};
 use crate::secret::SecretText;
@@ -203,11 +203,13 @@ impl Portcullis {
     /// a client detail that breaks a rule, before any hash is computed; `Busy` where the admission gate is full; the storage
     /// kinds.
     ///
-    /// A stored hash that this build or these settings can not verify is a failure and no refusal, because everybody whose
-    /// hash is like it would be locked out by an answer that looks like a wrong password: `Mismatch` where the
-    /// [`Keyring`](crate::Keyring) or the Firebase key for it is missing, `Damaged` where it needs the feature `legacy`,
-    /// `LimitExceeded` where it takes more memory than the gate has. Such a failure tells that the name exists, so repair
-    /// it: [`Users::password_keys`](crate::Users::password_keys) says which keys are needed.
+    /// A stored hash that this build or these settings can not verify is answered like a wrong password, after a hash that
+    /// is computed for nobody: where the [`Keyring`](crate::Keyring) or the Firebase key for it is missing, where it needs
+    /// the feature `legacy`, where it takes more memory than the gate has, and where it is damaged. An error would tell
+    /// which names exist. So watch for [`EventKind::UnverifiableHash`](crate::EventKind::UnverifiableHash), or
+    /// [`AuditKind::UnverifiableHash`](crate::AuditKind::UnverifiableHash) with the reason, and ask
+    /// [`Users::password_keys`](crate::Users::password_keys) after the keyring or the features have changed: users whose
+    /// hash is like it can not log in. It is counted like other failures, but not for the stop of the account.
     ///
     /// ```
     /// # fn main() -> portcullis::Result<()> {
@@ -260,7 +262,7 @@ impl Portcullis {
             None => None,
         };
         let phc = credential.as_ref().map(|credential| credential.record.phc.as_str());
-        let verified = engine.hasher.verify(password, phc, Source::of(client.ip))?;
+        let verdict = engine.hasher.judge(password, phc, Source::of(client.ip))?;
 
         let Some(user) = user else {
             return engine.refuse(None, &Refusal::UnknownName, Methods::NONE, client, Some(&admission));
@@ -269,8 +271,13 @@ impl Portcullis {
         let Some(credential) = credential else {
             return engine.refuse(Some(id), &Refusal::NoPassword, Methods::NONE, client, Some(&admission));
         };
-        if !verified {
-            return engine.refuse(Some(id), &Refusal::WrongPassword, Methods::NONE, client, Some(&admission));
+        let refusal = match verdict {
+            Verdict::Right => None,
+            Verdict::Wrong => Some(Refusal::WrongPassword),
+            Verdict::Unverifiable(why) => Some(Refusal::Unverifiable(why)),
+        };
+        if let Some(refusal) = refusal {
+            return engine.refuse(Some(id), &refusal, Methods::NONE, client, Some(&admission));
         }
         let proved = Proved {
             user: id,

@@ -3,11 +3,13 @@
 use super::LoginStep;
 use crate::assurance::Methods;
 use crate::audit::{Actor, AuditKind, Outcome, Subject};
+use crate::crypto::{Source, Verdict};
 use crate::engine::Engine;
+use crate::engine::events::{Event, EventKind};
 use crate::engine::throttle::{Admission, Fault};
 use crate::engine::tickets::Refused;
 use crate::engine::write::{Entry, Plan};
-use crate::error::{Denial, Result};
+use crate::error::{Denial, Error, Result};
 use crate::history::LoginOutcome;
 use crate::id::UserId;
 use crate::session::Client;
@@ -18,6 +20,8 @@ pub(in crate::engine) enum Refusal {
     UnknownName,
     NoPassword,
     WrongPassword,
+    /// The stored hash can not be compared with anything, for this reason.
+    Unverifiable(Error),
     NotActive(String),
     PasswordEnded,
     Changed,
@@ -51,6 +55,7 @@ impl Refusal {
             Self::UnknownName => "unknown login name".to_owned(),
             Self::NoPassword => "the user has no password".to_owned(),
             Self::WrongPassword => "wrong password".to_owned(),
+            Self::Unverifiable(_) => "the stored password hash can not be verified".to_owned(),
             Self::NotActive(status) => status.clone(),
             Self::PasswordEnded => "the password was issued for a time that is over".to_owned(),
             Self::Changed => "the account changed while it was verified".to_owned(),
@@ -75,7 +80,9 @@ impl Refusal {
     /// What the user whose account it is may see of it.
     fn outcome(&self) -> LoginOutcome {
         match self {
-            Self::UnknownName | Self::NoPassword | Self::WrongPassword => LoginOutcome::WrongPassword,
+            Self::UnknownName | Self::NoPassword | Self::WrongPassword | Self::Unverifiable(_) => {
+                LoginOutcome::WrongPassword
+            }
             Self::Answer(_) => LoginOutcome::WrongFactor,
             #[cfg(feature = "passkeys")]
             Self::Passkey(_) => LoginOutcome::WrongFactor,
@@ -97,7 +104,38 @@ pub(in crate::engine) fn status_detail(user: &UserRecord) -> String {
     }
 }
 
+/// Tells the operator, and nobody else, of a stored hash that can not be verified: it looks like a wrong password to
+/// whoever has the right one, so that it must not be silent.
+pub(in crate::engine) fn tell_unverifiable(
+    plan: &mut Plan<'_>,
+    user: UserId,
+    why: &Error,
+    client: &Client,
+) -> Result<()> {
+    plan.notify(Event::of(user, EventKind::UnverifiableHash).from(client));
+    let entry = Entry::of(Subject::User(user)).detail(why.to_string());
+    plan.record_outcome(AuditKind::UnverifiableHash, Outcome::Denied, Actor::Anonymous, entry)
+}
+
 impl Engine {
+    /// Whether a code that was sent is the one with this hash, for which the caller refuses it like any wrong one.
+    pub(in crate::engine) fn is_sent_code(
+        &self,
+        user: UserId,
+        code: &str,
+        phc: &str,
+        client: &Client,
+    ) -> Result<bool> {
+        match self.hasher.judge(code, Some(phc), Source::of(client.ip))? {
+            Verdict::Right => Ok(true),
+            Verdict::Wrong => Ok(false),
+            Verdict::Unverifiable(why) => {
+                self.write(Actor::Anonymous, |plan| tell_unverifiable(plan, user, &why, client))?;
+                Ok(false)
+            }
+        }
+    }
+
     /// Writes down the true reason, and what was proved by then, and answers what everybody gets.
     pub(super) fn refuse(
         &self,
@@ -116,6 +154,9 @@ impl Engine {
         }
         self.write(Actor::Anonymous, |plan| {
             self.stage_refusal(plan, user, &detail, (refusal.outcome(), proved), client)?;
+            if let (Refusal::Unverifiable(why), Some(user)) = (refusal, user) {
+                tell_unverifiable(plan, user, why, client)?;
+            }
             admission.map_or(Ok(()), |admission| admission.failed(plan, user, refusal.fault()))
         })?;
         Ok(LoginStep::Denied(refusal.denial()))

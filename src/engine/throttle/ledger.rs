@@ -32,8 +32,8 @@ const MOST_ADDRESSES: usize = 16;
 pub(in crate::engine) enum Fault {
     /// It was wrong.
     Wrong,
-    /// It was right, or nobody's, and is answered as if it were wrong: delays grow as for a wrong one, or they would tell
-    /// it from that, but it does not count for the stop.
+    /// It was right, or nobody's, or could not be compared, and is answered as if it were wrong: delays grow as for a wrong
+    /// one, or they would tell it from that, but it does not count for the stop.
     Barred,
 }
 

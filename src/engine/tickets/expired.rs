@@ -1,8 +1,8 @@
 //! Tickets that are over: past their end, or of a user who was deleted.
 
-use crate::audit::{Actor, AuditKind};
+use crate::audit::AuditKind;
 use crate::engine::Engine;
-use crate::engine::write::Entry;
+use crate::engine::sweep::{record_ended, stage_ended};
 use crate::error::Result;
 use crate::id::{Key, UserId};
 use crate::store::{self, Batch, Scan};
@@ -14,28 +14,11 @@ const BATCH: usize = 16;
 impl Engine {
     /// Removes one-time tokens whose end has come, with one audit record a batch.
     pub(in crate::engine) fn sweep_tickets(&self, budget: usize) -> Result<usize> {
-        let mut removed = 0;
-        while removed < budget {
-            let (count, _) = self.write(Actor::System, |plan| {
-                let scan = Scan { limit: BATCH.min(budget - removed), ..Scan::default() };
-                let (tickets, _) = store::page_by::<TicketRecord>(plan.store, TICKET_BY_EXPIRY, &scan)?;
-                let mut count = 0;
-                for ticket in tickets.iter().take_while(|ticket| ticket.record.expires <= plan.now) {
-                    plan.batch.remove(ticket);
-                    count += 1;
-                }
-                if count > 0 {
-                    let entry = Entry::default().detail(format!("{count} one-time tokens past their end"));
-                    plan.record(AuditKind::TicketsExpired, entry)?;
-                }
-                Ok(count)
-            })?;
-            if count == 0 {
-                break;
-            }
-            removed += count;
-        }
-        Ok(removed)
+        self.in_commits(budget, BATCH, |plan, most| {
+            let over = |ticket: &TicketRecord, now| ticket.expires <= now;
+            let tickets = stage_ended(plan, TICKET_BY_EXPIRY, most, over)?;
+            record_ended(plan, AuditKind::TicketsExpired, tickets.len(), "one-time tokens")
+        })
     }
 
     /// Stages some tickets of a deleted user away; true if there is anything in the batch.

@@ -15,11 +15,11 @@ use crate::engine::passwords::{Prepared, stage_new_password};
 use crate::engine::throttle::Attempt;
 use crate::engine::users::{expect_homes, warn_of_likeness};
 use crate::engine::warrant;
-use crate::engine::write::Entry;
+use crate::engine::write::{Entry, Plan};
 use crate::error::{Error, Result};
 use crate::id::{ContactId, UserId};
 use crate::session::Client;
-use crate::store;
+use crate::store::{self, Stored};
 use crate::ticket::{Side, TicketPurpose};
 use crate::user::{self, ContactKind, ContactRecord, NewUser, Status, StatusKind, User, UserRecord};
 use std::collections::BTreeSet;
@@ -69,21 +69,35 @@ impl Tickets<'_> {
     /// `NotFound`; `InvalidInput` for a contact that is no e-mail address, and where the account is not active; the storage
     /// kinds.
     pub fn start_password_reset(&self, user: UserId, contact: Option<ContactId>) -> Result<IssuedTicket> {
-        let (engine, purpose) = (self.gate.engine(), TicketPurpose::PasswordReset);
-        let minted = engine.mint(purpose, Side::Present)?;
-        let (ticket, _) = engine.write(self.gate.actor(), |plan| {
-            let account = user::read_user(plan.store, user)?;
-            warrant::may_administer(plan, user, "start a password reset")?;
-            if !account.record.status.is_active_at(plan.now) {
+        self.issue_to(user, TicketPurpose::PasswordReset, ("start a password reset", ""), |plan, account| {
+            if !account.status.is_active_at(plan.now) {
                 return Err(Error::invalid(
                     "user",
                     format!("{user} is not active, so that no password helps"),
                 ));
             }
-            let contact = contact.map(|id| email_of(plan.store, user, id)).transpose()?;
+            contact.map(|id| email_of(plan.store, user, id)).transpose()
+        })
+    }
+
+    /// Issues a token to a user, in the name of whoever may administer that user, to the address that is found for it if
+    /// any is. What is told is what a delegated handle tries, and what the audit record says besides.
+    fn issue_to(
+        &self,
+        user: UserId,
+        purpose: TicketPurpose,
+        (tries, how): (&str, &str),
+        address: impl Fn(&Plan<'_>, &UserRecord) -> Result<Option<Stored<ContactRecord>>>,
+    ) -> Result<IssuedTicket> {
+        let engine = self.gate.engine();
+        let minted = engine.mint(purpose, Side::Present)?;
+        let (ticket, _) = engine.write(self.gate.actor(), |plan| {
+            let account = user::read_user(plan.store, user)?;
+            warrant::may_administer(plan, user, tries)?;
+            let contact = address(plan, &account.record)?;
             let mut ticket =
                 engine.new_ticket(plan, purpose, &account, contact.as_ref(), vec![minted.end])?;
-            stage(plan, &mut ticket, "")?;
+            stage(plan, &mut ticket, how)?;
             Ok(ticket.public(Side::Present))
         })?;
         Ok(minted.issued(ticket))
@@ -145,8 +159,7 @@ impl Tickets<'_> {
             drop(admission);
             admission = engine.admit(&Attempt::step(user, method, client))?.map_err(Error::denied)?;
         }
-        let factor =
-            factor.map(|factor| engine.presented(ticket, factor, Source::of(client.ip))).transpose()?;
+        let factor = factor.map(|factor| engine.presented(ticket, factor, client)).transpose()?;
         let tried =
             engine.try_out(|plan| engine.second_factor_for_recovery(plan, ticket, factor.as_ref()))?;
         match tried {
@@ -236,24 +249,15 @@ impl Tickets<'_> {
     /// # Errors
     /// `NotFound`; `InvalidInput` where the user is not pending or has a password; the storage kinds.
     pub fn invite_again(&self, user: UserId) -> Result<IssuedTicket> {
-        let (engine, purpose) = (self.gate.engine(), TicketPurpose::Invitation);
-        let minted = engine.mint(purpose, Side::Present)?;
-        let (ticket, _) = engine.write(self.gate.actor(), |plan| {
-            let account = user::read_user(plan.store, user)?;
-            warrant::may_administer(plan, user, "invite a user again")?;
+        self.issue_to(user, TicketPurpose::Invitation, ("invite a user again", "again"), |plan, account| {
             let has_password = store::read::<CredentialRecord>(plan.store, &user)?.is_some();
-            if account.record.status.kind != StatusKind::Pending || has_password {
+            if account.status.kind != StatusKind::Pending || has_password {
                 let message =
                     format!("{user} is not pending without a password, so that there is nothing to accept");
                 return Err(Error::invalid("user", message));
             }
-            let contact = first_email(plan.store, user, false)?;
-            let mut ticket =
-                engine.new_ticket(plan, purpose, &account, contact.as_ref(), vec![minted.end])?;
-            stage(plan, &mut ticket, "again")?;
-            Ok(ticket.public(Side::Present))
-        })?;
-        Ok(minted.issued(ticket))
+            first_email(plan.store, user, false)
+        })
     }
 
     /// Sets the first password of an invited user, makes the account active, and notes that the address is verified to

@@ -175,7 +175,7 @@ impl Engine {
         &self,
         ticket: &TicketRecord,
         factor: &'p Answer,
-        source: Source,
+        client: &Client,
     ) -> Result<Presented<'p>> {
         let text = factor.secret().expose();
         if text.len() > factor.longest() {
@@ -186,7 +186,7 @@ impl Engine {
             AnswerKind::Totp(_) => Presented::Totp(text),
             AnswerKind::RecoveryCode(_) => Presented::RecoveryCode(text),
             AnswerKind::SentCode(_) => match ticket.code.as_ref().filter(|sent| sent.expires > self.now()) {
-                Some(sent) if self.hasher.verify(text, Some(&sent.phc), source)? => {
+                Some(sent) if self.is_sent_code(ticket.user, text, &sent.phc, client)? => {
                     Presented::SentCode(sent.factor)
                 }
                 _ => Presented::Other,

@@ -1,7 +1,7 @@
 //! Second factors, and the present password where it is changed.
 
 use super::{held_up, records, secs, told, wrong};
-use crate::factors::{answer, challenge, keys};
+use crate::factors::{answer, challenge, enrolled_app, keys};
 use crate::support::{OTHER, PASSWORD, World, log_in, refused, sound, world_with};
 use portcullis::testing::totp_code;
 use portcullis::{
@@ -12,10 +12,7 @@ use portcullis::{
 fn app(policy: ThrottlePolicy) -> (World, UserId, String) {
     let world = world_with(|builder| builder.keys(keys()).throttle(policy));
     let ada = world.user("ada").id;
-    let enrolment = world.gate.factors().enrol_totp(ada, "phone").unwrap();
-    let secret = enrolment.secret().to_owned();
-    let code = totp_code(&secret, world.gate.now()).unwrap();
-    world.gate.factors().confirm_totp(ada, enrolment.factor(), &code).unwrap();
+    let secret = enrolled_app(&world, ada);
     world.after(30);
     (world, ada, secret)
 }
