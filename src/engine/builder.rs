@@ -71,6 +71,7 @@ pub struct Builder {
     declared: Vec<DeclaredPermission>,
     rules: Rules,
     names: NameRules,
+    pub(super) feed: usize,
     #[cfg(feature = "passkeys")]
     passkeys: Option<crate::passkey::PasskeySettings>,
     #[cfg(feature = "legacy")]
@@ -105,6 +106,7 @@ impl Builder {
             declared: Vec::new(),
             rules: Rules::default(),
             names: NameRules::default(),
+            feed: super::feed::CAPACITY,
             #[cfg(feature = "passkeys")]
             passkeys: None,
             #[cfg(feature = "legacy")]
@@ -450,6 +452,7 @@ impl Builder {
             history: self.history,
             hooks: self.hooks,
             rules: self.rules,
+            feed: self.feed,
             throttle: self.throttle,
             queue: self.queue,
             patience: self.patience,

@@ -5,8 +5,9 @@ use crate::support::{
     Disk, OTHER, PASSWORD, World, all, backwards, everything, later, log_in, refused, sound, user, world,
 };
 use portcullis::{
-    Ability, Actor, AuditKind, Clock, Denial, ErrorKind, Grant, NewContact, NewUser, Outcome, Permission,
-    Portcullis, Result, RoleChange, RoleId, RoleRange, ScopeId, Status, Subject, UserChange, UserId,
+    Ability, Actor, AuditKind, Clock, Denial, ErrorKind, Grant, MaintenanceSchedule, NewContact, NewUser,
+    Outcome, Permission, Portcullis, Result, RoleChange, RoleId, RoleRange, ScopeId, Status, Subject,
+    UserChange, UserId,
 };
 use std::fmt::Debug;
 
@@ -68,6 +69,7 @@ fn no_change_is_open_to_a_delegated_handle_without_a_delegation() {
 #[test]
 fn what_is_written_in_nobodys_name_is_known() {
     let known = [
+        ("idle.rs", 1),               // sessions past their idle limit
         ("ids.rs", 1),                // blocks of numbers
         ("login/answer.rs", 3), // a code to be sent, a factor enrolled at a login, a wrong answer counted
         ("login/change.rs", 1), // a change of password, in the name of who knows the present one
@@ -81,7 +83,7 @@ fn what_is_written_in_nobodys_name_is_known() {
         ("populate.rs", 1),     // for benches only
         ("separation.rs", 1),   // that there are sets of roles at all, for whom the handle lets make one
         ("session_roles.rs", 1), // what was refused, in the name of who tried
-        ("sweep.rs", 3),        // what has no effect any more, and last-seen times
+        ("sweep.rs", 3),        // what has no effect any more
         ("throttle/mod.rs", 1), // that an attempt was refused for a time
         ("throttle/populate.rs", 1), // for benches only
         ("tickets/expired.rs", 1), // tokens past their end
@@ -131,6 +133,7 @@ fn a_delegated_handle_stays_one() {
     for handle in [handle.acting_as(bob), handle.delegated(bob), handle.clone()] {
         uncovered(gate, "assign", || handle.roles().assign(bob, role));
         uncovered(gate, "maintain", || handle.maintain(10));
+        uncovered(gate, "start maintenance", || handle.start_maintenance(MaintenanceSchedule::new()));
         uncovered(gate, "close", || handle.close());
         let last = backwards(|page| gate.audit().list(page)).remove(0);
         assert_eq!(last.actor, Actor::User(ada));

@@ -22,6 +22,7 @@ mod sets;
 mod step;
 mod tally;
 mod time;
+mod upkeep;
 mod users;
 mod wide;
 mod write;
