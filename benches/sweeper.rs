@@ -77,7 +77,7 @@ fn sweeper(criterion: &mut Criterion) {
             ("the sweeper without pauses", MaintenanceSchedule::new().pause(Duration::ZERO)),
         ];
         for (how, schedule) in schedules {
-            let maintainer = gate.start_maintenance(schedule).unwrap();
+            let mut maintainer = gate.start_maintenance(schedule).unwrap();
             let mut times = Vec::new();
             let spent = time(|| times = latencies(&gate, &tokens, most, || maintainer.status().rounds > 0));
             tell(&mut report, &format!("{what}, {how}"), &times);

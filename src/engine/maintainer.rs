@@ -139,7 +139,7 @@ impl Shared {
     /// Waits; false where the thread is to end. A round that is asked for ends the wait between rounds.
     fn wait(&self, span: Duration, between_rounds: bool) -> bool {
         let mut state = self.state.lock();
-        let sleep = |state: &mut State| !state.over && !(between_rounds && state.wanted);
+        let sleep = |state: &mut State| !(state.over || between_rounds && state.wanted);
         self.woken.wait_while_for(&mut state, sleep, span);
         if between_rounds {
             state.wanted = false;
@@ -168,7 +168,7 @@ impl Maintainer {
     }
 
     /// Ends the thread and waits for that: for what it is just doing, not for the rest of a round.
-    pub fn stop(mut self) -> MaintainerStatus {
+    pub fn stop(&mut self) -> MaintainerStatus {
         self.end();
         self.status()
     }
@@ -215,7 +215,7 @@ impl Portcullis {
     /// # fn main() -> portcullis::Result<()> {
     /// use portcullis::{MaintenanceSchedule, Portcullis};
     /// let gate = Portcullis::in_memory()?;
-    /// let maintainer = gate.start_maintenance(MaintenanceSchedule::new())?;
+    /// let mut maintainer = gate.start_maintenance(MaintenanceSchedule::new())?;
     /// assert!(maintainer.status().running);
     /// let status = maintainer.stop();
     /// assert_eq!((status.running, status.last_failure), (false, None));

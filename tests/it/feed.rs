@@ -3,13 +3,14 @@
 use crate::support::{
     Disk, OTHER, PASSWORD, all, is_live, later, log_in, refused, sound, user, world, world_with,
 };
-use portcullis::testing::FaultPoint;
+use portcullis::testing::{FaultPoint, ManualClock};
 use portcullis::{
-    AccessChangeKind as Kind, AuditKind, ChangeFeed, ChangePosition, ErrorKind, FeedItem, Flag, FlagChange,
-    FlagState, FlagTarget, Grant, NewContact, Permission, Portcullis, RoleChange, ScopeId, SessionId, Status,
-    Subject, UserChange, UserId,
+    AccessChangeKind as Kind, AuditKind, ChangeFeed, ChangePosition, Clock, ErrorKind, FeedItem, Flag,
+    FlagChange, FlagState, FlagTarget, Grant, NewContact, Permission, Portcullis, RoleChange, ScopeId,
+    SessionId, Status, Subject, Timestamp, UserChange, UserId,
 };
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -160,14 +161,14 @@ fn waiting_ends_with_an_entry_with_patience_or_with_the_database() {
     let ended = item(Kind::SessionsOfUserEnded { user: ada });
     assert_eq!(feed.next_timeout(Duration::from_millis(1)), None);
     std::thread::scope(|scope| {
-        let waiting = scope.spawn(|| [feed.next(), feed.next_timeout(LONG), feed.next()]);
+        let waiting = scope.spawn(|| [feed.next(), feed.next_timeout(Duration::MAX), feed.next()]);
         for _ in 0..3 {
             gate.sessions().revoke_all(ada).unwrap();
         }
         assert!(waiting.join().unwrap().into_iter().all(&ended));
     });
     std::thread::scope(|scope| {
-        let waiting = scope.spawn(|| (feed.next(), feed.next_timeout(LONG), feed.is_over()));
+        let waiting = scope.spawn(|| (feed.next(), feed.next_timeout(Duration::MAX), feed.is_over()));
         gate.close().unwrap();
         assert_eq!(waiting.join().unwrap(), (None, None, true));
     });
@@ -189,6 +190,34 @@ fn waiting_ends_with_an_entry_with_patience_or_with_the_database() {
 /// Makes a change with one entry.
 fn change(gate: &Portcullis, flag: Flag, number: usize) {
     gate.flags().update(flag, FlagChange::new().description(format!("{number}"))).unwrap();
+}
+
+/// Panics for as long as it is told to, on whatever thread.
+#[derive(Clone, Debug)]
+struct Moody(ManualClock, Arc<AtomicBool>);
+
+impl Clock for Moody {
+    fn now(&self) -> Timestamp {
+        // The plan of a change asks once, and then the commit.
+        let is_commit = std::thread::current().name() == Some("portcullis-store");
+        assert!(!is_commit || !self.1.load(Ordering::SeqCst), "in a bad mood");
+        self.0.now()
+    }
+}
+
+#[test]
+fn a_clock_that_panics_in_the_commit_stops_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let clock = Moody(ManualClock::new(), Arc::default());
+    let builder = Portcullis::builder().clock(clock.clone()).danger_fast_password_hashes();
+    let gate = builder.open(directory.path().join("auth.db")).unwrap();
+    let ada = user(&gate, "ada").id;
+    let session = log_in(&gate, "ada", PASSWORD).unwrap().session().id;
+    let mut feed = gate.changes().unwrap();
+    clock.1.store(true, Ordering::SeqCst);
+    gate.sessions().revoke(session).unwrap();
+    assert!(item(Kind::SessionEnded { session, user: ada })(feed.next()));
+    sound(&gate);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Housekeeping: what is over is removed in bounded portions, by the caller or by a thread that is in nobody's way.
 
+#![expect(clippy::disallowed_methods, reason = "a thread is waited for, so long and no longer")]
+
 use crate::support::{
     Disk, PASSWORD, World, all, backwards, is_live, log_in, refused, sound, user, world, world_with,
 };
@@ -85,7 +87,7 @@ fn a_session_in_use_survives_whoever_sweeps() {
     let gate = &world.gate;
     world.user("ada");
     let used: Vec<Login> = (0..8).map(|_| world.login("ada")).collect();
-    let maintainer = gate.start_maintenance(quick().budget(1)).unwrap();
+    let mut maintainer = gate.start_maintenance(quick().budget(1)).unwrap();
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -172,7 +174,7 @@ fn the_thread_ends_at_once_when_it_is_stopped_or_the_database_is() {
         let gate = disk.open();
         user(&gate, "ada");
         let long = MaintenanceSchedule::new().interval(Duration::from_secs(86_400));
-        let maintainer = gate.start_maintenance(long).unwrap();
+        let mut maintainer = gate.start_maintenance(long).unwrap();
         until(&maintainer, |status| status.rounds == 1);
         let start = Instant::now();
         match way {
@@ -195,7 +197,10 @@ fn the_thread_ends_at_once_when_it_is_stopped_or_the_database_is() {
     let gate = world().gate;
     gate.close().unwrap();
     refused(
-        gate.start_maintenance(quick()).map(|m| drop(m.stop())).and(gate.maintain(1)),
+        gate.start_maintenance(quick()).and_then(|mut maintainer| {
+            assert!(!maintainer.stop().running);
+            gate.maintain(1)
+        }),
         ErrorKind::Stopped,
         None,
     );
@@ -210,7 +215,7 @@ fn it_works_at_a_busy_database_and_stops_in_the_middle() {
             world.login("ada");
         }
         world.after(24 * 3600);
-        let maintainer = world.gate.start_maintenance(quick().budget(1)).unwrap();
+        let mut maintainer = world.gate.start_maintenance(quick().budget(1)).unwrap();
         until(&maintainer, |status| status.done.expired_sessions > 3 || status.done.idle_sessions > 3);
         let status = maintainer.stop();
         assert!(!status.running && status.failures == 0, "{status:?}");

@@ -18,6 +18,7 @@ use crate::scope::SCOPE;
 use crate::session::SESSION;
 use crate::store::{Change, Sink, decode};
 use crate::user::USER;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// Hears of every commit: tells the view, and then the readers.
@@ -48,8 +49,11 @@ struct SessionSeen {
 }
 
 impl Relay {
+    /// The time, by which to tell what is over already. The clock is the application's and this is the commit's thread: where
+    /// the clock panics, nothing is over, so that there are more entries and none is missed.
     fn now(&self) -> ViewTime {
-        ViewTime::from(self.timeline.at(self.clock.now()))
+        let now = catch_unwind(AssertUnwindSafe(|| self.timeline.at(self.clock.now())));
+        now.map_or_else(|_| ViewTime::default(), ViewTime::from)
     }
 
     fn before(&self, change: &Change, now: ViewTime) -> Result<Option<Before>> {
