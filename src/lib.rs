@@ -61,12 +61,14 @@ pub use crypto::{
 pub use delegation::{Ability, Delegation, RoleRange};
 pub use device::Device;
 pub use engine::{
-    Access, Answer, AppliedRule, Audit, AuditHead, Builder, Challenge, CheckContext, CodeToSend, ContextRule,
-    Credentials, Cursor, Decision, Delegations, Devices, EmailChange, EmailChangeStep, Event, EventKind,
-    Explanation, Factors, Finding, FlagExplanation, FlagStep, Flags, History, Impact, IssuedTicket, KeyUse,
-    Link, Login, LoginStep, MagicLink, Maintenance, Notification, ObjectOperation, Page, PageRequest,
-    PasswordReset, Permissions, Portcullis, Principal, Review, Roles, Scopes, SeparationOfDuty, Sessions,
-    Standing, Statistics, Subscription, Tickets, TotpEnrolment, UnusedRole, Users, Verification, WhatIf,
+    Access, AccessChange, AccessChangeKind, Answer, AppliedRule, Audit, AuditHead, Builder, Challenge,
+    ChangeFeed, ChangePosition, CheckContext, CodeToSend, ContextRule, Credentials, Cursor, Decision,
+    Delegations, Devices, EmailChange, EmailChangeStep, Event, EventKind, Explanation, Factors, FeedItem,
+    Finding, FlagExplanation, FlagStep, Flags, History, Impact, IssuedTicket, KeyUse, Link, Login, LoginStep,
+    MagicLink, Maintainer, MaintainerStatus, Maintenance, MaintenanceFailure, MaintenanceSchedule,
+    Notification, ObjectOperation, Page, PageRequest, PasswordReset, Permissions, Portcullis, Principal,
+    Review, Roles, Scopes, SeparationOfDuty, Sessions, Standing, Statistics, Subscription, Tickets,
+    TotpEnrolment, UnusedRole, Users, Verification, WhatIf,
 };
 #[cfg(feature = "passkeys")]
 pub use engine::{PasskeyLogin, Passkeys};

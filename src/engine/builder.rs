@@ -74,6 +74,7 @@ pub struct Builder {
     declared: Vec<DeclaredPermission>,
     rules: Rules,
     names: NameRules,
+    pub(super) feed: usize,
     #[cfg(feature = "passkeys")]
     passkeys: Option<crate::passkey::PasskeySettings>,
     #[cfg(feature = "legacy")]
@@ -109,6 +110,7 @@ impl Builder {
             declared: Vec::new(),
             rules: Rules::default(),
             names: NameRules::default(),
+            feed: super::feed::CAPACITY,
             #[cfg(feature = "passkeys")]
             passkeys: None,
             #[cfg(feature = "legacy")]
@@ -452,6 +454,7 @@ impl Builder {
             history: self.history,
             hooks: self.hooks,
             rules: self.rules,
+            feed: self.feed,
             throttle: self.throttle,
             queue: self.queue,
             patience: self.patience,

@@ -14,19 +14,23 @@ mod delegations;
 mod demand;
 mod devices;
 mod duty;
+mod ending;
 #[cfg(feature = "tokio")]
 mod entrance;
 mod events;
 mod factors;
+mod feed;
 mod flags;
 mod guard;
 mod hierarchy;
 mod history;
 mod identify;
+mod idle;
 mod ids;
 #[cfg(feature = "import")]
 mod import;
 mod login;
+mod maintainer;
 mod page;
 #[cfg(feature = "passkeys")]
 mod passkeys;
@@ -47,6 +51,7 @@ mod sweep;
 mod throttle;
 mod tickets;
 mod timeline;
+mod upkeep;
 mod users;
 mod verify;
 mod view;
@@ -63,6 +68,7 @@ pub use events::{Event, EventKind, Notification, Subscription};
 #[cfg(feature = "testing")]
 pub(crate) use factors::code_of as totp_code;
 pub use factors::{Factors, TotpEnrolment};
+pub use feed::{AccessChange, AccessChangeKind, ChangeFeed, ChangePosition, FeedItem};
 pub use flags::{AppliedRule, FlagExplanation, FlagStep, Flags};
 pub use history::History;
 #[cfg(feature = "import")]
@@ -70,6 +76,7 @@ pub(crate) use import::{Claim, Claims, Newcomer, Newcomers};
 #[cfg(feature = "passkeys")]
 pub use login::PasskeyLogin;
 pub use login::{Answer, Challenge, CodeToSend, Credentials, Login, LoginStep};
+pub use maintainer::{Maintainer, MaintainerStatus, MaintenanceFailure, MaintenanceSchedule};
 pub use page::{Cursor, Page, PageRequest};
 #[cfg(feature = "passkeys")]
 pub use passkeys::Passkeys;
@@ -84,8 +91,8 @@ pub use scopes::Scopes;
 pub use separation::SeparationOfDuty;
 pub use sessions::Sessions;
 pub use statistics::Statistics;
-pub use sweep::Maintenance;
 pub use tickets::{EmailChange, EmailChangeStep, IssuedTicket, MagicLink, PasswordReset, Tickets};
+pub use upkeep::Maintenance;
 pub use users::Users;
 pub use verify::Verification;
 #[cfg(feature = "testing")]
@@ -112,6 +119,7 @@ use crate::throttle::ThrottlePolicy;
 use crate::ticket::TicketLives;
 use crate::user::NameRules;
 use context::Rules;
+use parking_lot::Mutex;
 use passwords::PasswordRules;
 use std::fmt;
 #[cfg(feature = "sled")]
@@ -278,7 +286,7 @@ impl Portcullis {
     pub fn close(&self) -> Result<()> {
         self.refuse_delegated("close")?;
         // Best effort: an idle deadline that is not written back comes early after the next open, never late.
-        let _ = self.engine.write_seen(usize::MAX);
+        let _ = self.engine.write_all_seen();
         self.engine.events.close();
         self.engine.store.close()
     }
@@ -335,9 +343,13 @@ pub(crate) struct Engine {
     ticket_lives: TicketLives,
     history: HistoryPolicy,
     events: events::Bus,
+    feed: feed::Feed,
+    /// Where the next look for idle sessions begins.
+    idle_round: Mutex<u32>,
+    ending: ending::Guard,
     rules: Rules,
     names: NameRules,
-    timeline: Timeline,
+    timeline: Arc<Timeline>,
     /// The turn of writers that meet too often: see `write`.
     turns: write::Turns,
     throttle: throttle::Throttle,
@@ -363,6 +375,7 @@ struct Parts {
     ticket_lives: TicketLives,
     history: HistoryPolicy,
     hooks: events::Hooks,
+    feed: usize,
     rules: Rules,
     throttle: ThrottlePolicy,
     /// How many attempts may wait for others at the same account, and for how long.
@@ -389,15 +402,18 @@ impl Engine {
             ticket_lives,
             history,
             hooks,
+            feed,
             rules,
             ..
         } = parts;
+        let ending = Arc::new(ending::Ending::default());
+        let feed = feed::Feed::new(feed, &ending)?;
         let view = Arc::new(View::new()?);
         load(&*store, &view)?;
-        store.watch(Arc::clone(&view) as Arc<dyn Sink>);
         let user_ids = ids::UserIds::default();
         let latest = if trust_clock { clock.now() } else { latest_record(&*store)? };
-        let timeline = Timeline::starting(clock.now(), latest);
+        let timeline = Arc::new(Timeline::starting(clock.now(), latest));
+        store.watch(Arc::new(feed.relay(&view, &clock, &timeline, &ending)));
         let turns = write::Turns::default();
         let throttle =
             throttle::Throttle::open(&*store, &*entropy, parts.throttle, parts.queue, parts.patience)?;
@@ -416,6 +432,9 @@ impl Engine {
             ticket_lives,
             history,
             events: events::Bus::new(hooks),
+            feed,
+            idle_round: Mutex::new(0),
+            ending: ending::Guard::new(ending),
             rules,
             names,
             timeline,

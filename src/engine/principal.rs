@@ -4,6 +4,7 @@
 use super::context::Asker;
 use super::view::{Answer, SessionHandle, ViewTime};
 use super::{Engine, Portcullis};
+use crate::clock::Timestamp;
 use crate::crypto::{Digest, Presented};
 use crate::error::{Denial, Error, Result};
 use crate::id::{Flag, ScopeId, SessionId, UserId};
@@ -68,6 +69,15 @@ impl Principal<'_> {
     #[must_use]
     pub const fn impersonator(&self) -> Option<UserId> {
         self.impersonator
+    }
+
+    /// The instant at which the session ends unless it is used before then; `None` once it has ended. See
+    /// [`Sessions::live_until`](crate::Sessions::live_until).
+    ///
+    /// # Errors
+    /// `Stopped` after a storage failure.
+    pub fn live_until(&self) -> Result<Option<Timestamp>> {
+        self.gate.engine().live_until(self.session())
     }
 
     /// Whether the principal may do this now. False too once the session has ended, or the database has stopped.
@@ -437,7 +447,7 @@ impl Engine {
     }
 
     #[cold]
-    fn stopped(&self) -> Error {
+    pub(super) fn stopped(&self) -> Error {
         Error::stopped(self.view.why_stopped())
     }
 }

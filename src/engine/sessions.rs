@@ -2,7 +2,7 @@
 
 use super::bookkeeping::Leftover;
 use super::page::{Page, PageRequest};
-use super::view::Answer;
+use super::view::{Answer, ViewTime};
 use super::warrant;
 use super::write::{Entry, Plan};
 use super::{Engine, Portcullis};
@@ -31,6 +31,18 @@ impl Sessions<'_> {
         let engine = self.gate.engine();
         let found = engine.live(read_session(engine, id)?);
         found.ok_or_else(|| Error::not_found("session", id))
+    }
+
+    /// The instant at which a session ends unless it is used before then; `None` where it is not live. Asked from memory,
+    /// and no use of the session.
+    ///
+    /// Something that outlives a request, such as a web socket, asks again at that instant, and as the
+    /// [feed of changes](Portcullis::changes) tells.
+    ///
+    /// # Errors
+    /// `Stopped` after a storage failure.
+    pub fn live_until(&self, id: SessionId) -> Result<Option<Timestamp>> {
+        self.gate.engine().live_until(id)
     }
 
     /// The live sessions of a user, by number.
@@ -159,6 +171,12 @@ pub(super) fn read_live_session(engine: &Engine, id: SessionId) -> Result<Stored
 }
 
 impl Engine {
+    pub(super) fn live_until(&self, id: SessionId) -> Result<Option<Timestamp>> {
+        let end = self.view.live_until(id, self.seconds()).map(ViewTime::timestamp);
+        // Asked last, so that an outage is never told as an end.
+        if self.view.is_stopped() { Err(self.stopped()) } else { Ok(end) }
+    }
+
     /// The session as it is now, with the last-seen time of the view; `None` if it is dead.
     fn live(&self, stored: Stored<SessionRecord>) -> Option<Session> {
         let found = self.view.find(stored.record.id)?;

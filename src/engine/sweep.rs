@@ -1,8 +1,8 @@
-//! Removing what has no effect any more, and writing back what is kept in memory: in small batches, at any time.
+//! Removing what has no effect any more: in small batches, at any time. `upkeep` calls it.
 
+use super::Engine;
 use super::bookkeeping::{LEFTOVER, Leftover, LeftoverRecord};
 use super::write::{Entry, Plan};
-use super::{Engine, Portcullis};
 use crate::access::{ACCESS_BY_END, ACCESS_BY_PERMISSION, ACCESS_BY_SCOPE, AccessRecord};
 use crate::assignment::{ASSIGNMENT_BY_END, ASSIGNMENT_BY_ROLE, ASSIGNMENT_BY_SCOPE, AssignmentRecord};
 use crate::audit::{Actor, AuditKind};
@@ -11,7 +11,7 @@ use crate::clock::Timestamp;
 use crate::credential::{CredentialRecord, FormerPasswordRecord};
 use crate::delegation::{DELEGATION_BY_ROLE, DelegationRecord};
 use crate::device::{DEVICE, DeviceRecord};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::factor::FactorRecord;
 use crate::flag::{FLAG_RULE_BY_END, FLAG_RULE_BY_TARGET, FlagRuleRecord, FlagTarget};
 use crate::history::{LOGIN_HISTORY, LOGIN_NETWORK, LoginRecord, NetworkRecord};
@@ -34,80 +34,6 @@ const BATCH: usize = 32;
 const KEEP_SPENT: Duration = Duration::from_secs(3600);
 /// Rows that the change which left them behind sweeps itself before it returns.
 const SWEEP_AFTER: usize = 256;
-
-/// What one call of [`Portcullis::maintain`] did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Maintenance {
-    /// Sessions past their absolute end that were removed.
-    pub expired_sessions: usize,
-    /// Sessions whose last-seen time was written back.
-    pub seen_written: usize,
-    /// Logins under way that nobody went on with in time.
-    pub abandoned_logins: usize,
-    /// Assignments, direct grants and flag rules past their end that were removed.
-    pub ended_grants: usize,
-    /// Rows of deleted users, roles, scopes, permissions, flags and ended sessions that were removed.
-    pub leftovers: usize,
-    /// One-time tokens past their end that were removed.
-    pub expired_tickets: usize,
-    /// Entries of login histories that were too old to be kept.
-    pub history: usize,
-    /// Passkey ceremonies past their time that were removed.
-    pub ended_ceremonies: usize,
-    /// Rows of failed logins in which nothing counts any more that were removed.
-    pub idle_failures: usize,
-    /// Whether there is more to do: call again.
-    pub more: bool,
-}
-
-impl Portcullis {
-    /// Does a bounded portion of housekeeping: removes expired sessions, old entries of login histories and rows
-    /// of what was deleted, and writes last-seen times back. Nothing depends on it for correctness. Call it from a timer, every minute or so: what a
-    /// crash can lose of last-seen times is what was seen since the last call, so that after a crash a session may
-    /// go idle that much early, never late.
-    ///
-    /// The budget bounds the rows that the call touches of each sort; a thousand is some ten milliseconds on a disk.
-    ///
-    /// # Errors
-    /// `InvalidInput` for a budget of 0; `Denied` for a delegated handle; the storage kinds.
-    pub fn maintain(&self, budget: usize) -> Result<Maintenance> {
-        let engine = self.engine();
-        if budget == 0 {
-            return Err(Error::invalid(
-                "budget",
-                "is 0; give the number of rows that one call may touch of each sort",
-            ));
-        }
-        self.refuse_delegated("maintain")?;
-        let mut done = Maintenance::default();
-        // Each part is tried even where another one fails: one row that can not be read must not keep expired sessions.
-        let leftovers = engine.sweep_leftovers(budget);
-        let expired = engine.sweep_expired(budget);
-        let ended = engine.sweep_ended(budget);
-        let tickets = engine.sweep_tickets(budget);
-        let history = engine.sweep_history(budget);
-        let seen = engine.write_seen(budget);
-        let failures = engine.sweep_throttle(budget);
-        let abandoned = engine.sweep_challenges(budget);
-        let ceremonies = engine.sweep_ceremonies(budget);
-        (done.leftovers, done.expired_sessions, done.seen_written) = (leftovers?, expired?, seen?);
-        (done.ended_grants, done.abandoned_logins, done.history) = (ended?, abandoned?, history?);
-        done.ended_ceremonies = ceremonies?;
-        done.expired_tickets = tickets?;
-        done.idle_failures = failures?;
-        let markers = engine.slice::<LeftoverRecord>(LEFTOVER, &[], 1)?;
-        done.more = !markers.is_empty()
-            || done.expired_sessions >= budget
-            || done.ended_grants >= budget
-            || done.expired_tickets >= budget
-            || done.abandoned_logins >= budget
-            || done.history >= budget
-            || done.ended_ceremonies >= budget
-            || done.seen_written >= budget;
-        Ok(done)
-    }
-}
 
 impl Engine {
     /// After a change that left something behind: a small portion of it at once. The change itself is committed and
@@ -332,7 +258,7 @@ impl Engine {
     }
 
     /// Removes assignments, direct grants and flag rules whose end has come, with one audit record a batch.
-    fn sweep_ended(&self, budget: usize) -> Result<usize> {
+    pub(super) fn sweep_ended(&self, budget: usize) -> Result<usize> {
         // Five operations each at most.
         self.in_commits(budget, BATCH / 3, |plan, most| {
             let roles = stage_ended(plan, ASSIGNMENT_BY_END, most, |role: &AssignmentRecord, now| {
@@ -350,7 +276,7 @@ impl Engine {
     }
 
     /// Removes spent challenges and open registrations whose time is over: bookkeeping without an audit record.
-    fn sweep_ceremonies(&self, budget: usize) -> Result<usize> {
+    pub(super) fn sweep_ceremonies(&self, budget: usize) -> Result<usize> {
         let mut removed = 0;
         // Spent ones stand in the order in which they expire; among the few that are open all are looked at.
         for prefix in [StateKey::SPENT, StateKey::OPEN] {
@@ -398,36 +324,12 @@ impl Engine {
     }
 
     /// Removes sessions whose absolute end has come, with one audit record a batch.
-    fn sweep_expired(&self, budget: usize) -> Result<usize> {
+    pub(super) fn sweep_expired(&self, budget: usize) -> Result<usize> {
         self.in_commits(budget, BATCH, |plan, most| {
             let over = |session: &SessionRecord, now| session.expires <= now;
             let sessions = stage_ended(plan, SESSION_BY_EXPIRY, most, over)?;
             record_ended(plan, AuditKind::SessionExpired, sessions.len(), "sessions")
         })
-    }
-
-    /// Writes last-seen times back, several sessions to a commit.
-    pub(super) fn write_seen(&self, budget: usize) -> Result<usize> {
-        // Sessions are seen while this runs; each is written at most once in a call, so that it ends.
-        let sessions = usize::try_from(self.view.stats().sessions).unwrap_or(usize::MAX);
-        let (mut written, budget) = (0, budget.min(sessions));
-        while written < budget {
-            let seen = self.view.take_seen(BATCH.min(budget - written));
-            if seen.is_empty() {
-                break;
-            }
-            let mut batch = Batch::new();
-            for (session, at) in &seen {
-                self.stage_seen(&mut batch, *session, at.timestamp())?;
-            }
-            written += seen.len();
-            if !self.commit_or_skip(batch)? {
-                for (session, _) in &seen {
-                    self.view.note_seen(*session);
-                }
-            }
-        }
-        Ok(written)
     }
 
     /// A conflict here means that somebody else changed or removed one of the rows: the next portion reads again.
@@ -443,7 +345,12 @@ impl Engine {
         }
     }
 
-    fn slice<R: Record>(&self, table: Table, prefix: &[u8], limit: usize) -> Result<Vec<Stored<R>>> {
+    pub(super) fn slice<R: Record>(
+        &self,
+        table: Table,
+        prefix: &[u8],
+        limit: usize,
+    ) -> Result<Vec<Stored<R>>> {
         let scan = Scan { prefix, limit, ..Scan::default() };
         let (records, _) = if table == R::TABLE {
             store::page(&*self.store, &scan)?

@@ -5,8 +5,9 @@ use crate::support::{
     Disk, OTHER, PASSWORD, World, all, backwards, everything, later, log_in, refused, sound, user, world,
 };
 use portcullis::{
-    Ability, Actor, AuditKind, Clock, Denial, ErrorKind, Grant, NewContact, NewUser, Outcome, Permission,
-    Portcullis, Result, RoleChange, RoleId, RoleRange, ScopeId, Status, Subject, UserChange, UserId,
+    Ability, Actor, AuditKind, Clock, Denial, ErrorKind, Grant, MaintenanceSchedule, NewContact, NewUser,
+    Outcome, Permission, Portcullis, Result, RoleChange, RoleId, RoleRange, ScopeId, Status, Subject,
+    UserChange, UserId,
 };
 use std::fmt::Debug;
 
@@ -69,6 +70,7 @@ fn no_change_is_open_to_a_delegated_handle_without_a_delegation() {
 fn what_is_written_in_nobodys_name_is_known() {
     let known = [
         ("demand.rs", 1),             // the end of sessions of which a role comes to ask more
+        ("idle.rs", 1),               // sessions past their idle limit
         ("ids.rs", 1),                // blocks of numbers
         ("login/answer.rs", 3), // a code to be sent, a factor enrolled at a login, a wrong answer counted
         ("login/change.rs", 1), // a change of password, in the name of who knows the present one
@@ -130,6 +132,7 @@ fn a_delegated_handle_stays_one() {
     for handle in [handle.acting_as(bob), handle.delegated(bob), handle.clone()] {
         uncovered(gate, "assign", || handle.roles().assign(bob, role));
         uncovered(gate, "maintain", || handle.maintain(10));
+        uncovered(gate, "start maintenance", || handle.start_maintenance(MaintenanceSchedule::new()));
         uncovered(gate, "close", || handle.close());
         let last = backwards(|page| gate.audit().list(page)).remove(0);
         assert_eq!(last.actor, Actor::User(ada));

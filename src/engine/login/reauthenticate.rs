@@ -8,7 +8,7 @@ use crate::assurance::{Assurance, Method, Methods};
 use crate::audit::{Actor, AuditKind, Subject};
 use crate::clock::Timestamp;
 use crate::credential::CredentialRecord;
-use crate::crypto::{Digest, MAX_PASSWORD_BYTES, Presented, Source};
+use crate::crypto::{Digest, MAX_PASSWORD_BYTES, Presented, Source, Verdict};
 use crate::engine::throttle::Attempt;
 use crate::engine::write::{Entry, Plan};
 use crate::engine::{Engine, Portcullis, duty};
@@ -27,7 +27,7 @@ impl Portcullis {
     /// token, the same label and device, and those of the selected roles that the user still has. The former one ends in
     /// the same commit (OWASP ASVS 5.0, 7.2.4).
     ///
-    /// A session that has run into its idle limit can be resumed so, until its absolute end or until it is swept: NIST SP
+    /// A session that has run into its idle limit can be resumed so for an hour, and no longer than to its absolute end: NIST SP
     /// 800-63B-4, section 2.2.3, asks for one factor beside the session secret. Where a second factor was proved in it that is
     /// not too long ago ([`Builder::assurance_age`](crate::Builder::assurance_age)), that goes on counting from when it was
     /// proved. A session of two factors ends when the one would have that it takes the place of; the limits of one that the
@@ -76,11 +76,12 @@ impl Portcullis {
         };
         let credential = store::read::<CredentialRecord>(&*engine.store, &user)?.map(|row| row.record);
         let phc = credential.as_ref().map(|credential| credential.phc.as_str());
-        let right = engine.hasher.verify(password, phc, Source::of(client.ip))?;
-        let refusal = match &credential {
-            None => Refusal::NoPassword,
-            Some(_) if !right => Refusal::WrongPassword,
-            Some(credential) => {
+        let verdict = engine.hasher.judge(password, phc, Source::of(client.ip))?;
+        let refusal = match (&credential, verdict) {
+            (None, _) => Refusal::NoPassword,
+            (_, Verdict::Wrong) => Refusal::WrongPassword,
+            (_, Verdict::Unverifiable(why)) => Refusal::Unverifiable(why),
+            (Some(credential), Verdict::Right) => {
                 let proved = Proved {
                     user,
                     revision: Some(credential.revision),

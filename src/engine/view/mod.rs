@@ -23,6 +23,7 @@ mod sets;
 mod step;
 mod tally;
 mod time;
+mod upkeep;
 mod users;
 mod wide;
 mod write;

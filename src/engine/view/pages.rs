@@ -109,29 +109,31 @@ impl Pages {
         true
     }
 
-    /// Takes up to `limit` sessions that were seen since they were last taken, from the next `span` pages; goes
-    /// on at the first page after the last one.
+    /// Takes up to `limit` sessions that were seen since they were last taken, from the next `span` pages; true after the
+    /// last page, and the next call begins at the first one.
     pub(super) fn take_seen(
         &mut self,
         lines: &Lines,
         limit: usize,
         span: u32,
         out: &mut Vec<(SessionId, ViewTime)>,
-    ) {
+    ) -> bool {
         let pages = self.count();
         let end = self.cursor.saturating_add(span).min(pages);
         while self.cursor < end {
             for spot in (0..LINES).filter_map(|slot| lines.at(self.cursor, slot as u8)) {
                 if out.len() >= limit {
-                    return;
+                    return false;
                 }
                 out.extend(spot.take_seen());
             }
             self.cursor += 1;
         }
-        if self.cursor >= pages {
+        let is_last = self.cursor >= pages;
+        if is_last {
             self.cursor = 0;
         }
+        is_last
     }
 
     /// Makes every line forget its user's set.

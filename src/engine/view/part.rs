@@ -47,6 +47,10 @@ impl Part {
         self.from <= now.secs() && now.secs() < self.until
     }
 
+    pub(super) const fn has_ended(&self, now: ViewTime) -> bool {
+        now.secs() >= self.until
+    }
+
     /// The instants at which it begins and ends, where it does.
     fn turns(&self) -> impl Iterator<Item = u32> {
         [self.from, self.until].into_iter().filter(|turn| *turn != 0 && *turn != FOREVER)

@@ -121,6 +121,15 @@ impl Policy {
         })
     }
 
+    pub(super) fn has_role(&self, id: RoleId) -> bool {
+        let node = self.places.get(&id).and_then(|place| self.nodes.get(*place as usize));
+        node.is_some_and(|node| node.present)
+    }
+
+    pub(super) fn is_defined(&self, permission: Permission) -> bool {
+        self.defined.get(permission.word()).is_some_and(|word| word & permission.mask() != 0)
+    }
+
     /// Makes a permission count, or no longer count.
     pub(super) fn define(&mut self, permission: Permission, defined: bool) -> Result<()> {
         if permission.bit() >= Permission::LIMIT {

@@ -16,9 +16,6 @@ use crate::id::{RoleId, ScopeId, SessionId, UserId};
 use crate::permission::{Permission, PermissionSet};
 use std::sync::atomic::Ordering;
 
-/// Pages that a collection of last-seen times looks at before it lets other writers in.
-const SEEN_SPAN: u32 = 256;
-
 /// What is the writer's alone.
 #[derive(Debug)]
 pub(super) struct Writer {
@@ -225,6 +222,11 @@ impl View {
         removed
     }
 
+    /// The present era of sessions.
+    pub(crate) fn era(&self) -> u16 {
+        self.counters.era.load(Ordering::Acquire)
+    }
+
     /// Ends every session of an earlier era.
     pub(crate) fn put_era(&self, era: u16) {
         let mut writer = self.writer.lock();
@@ -245,14 +247,20 @@ impl View {
         self.why_stopped.get().map_or("no reason was given", String::as_str)
     }
 
-    /// Up to `limit` sessions that were seen since they were last taken, and when. Put one back with
-    /// [`note_seen`](Self::note_seen) if it could not be written down.
+    /// Up to `limit` sessions among the next `span` pages that were seen since they were last taken, and when; and whether
+    /// that was the last page. Put one back with [`note_seen`](Self::note_seen) if it could not be written down.
+    pub(crate) fn take_seen_among(&self, limit: usize, span: u32) -> (Vec<(SessionId, ViewTime)>, bool) {
+        let (mut taken, mut writer) = (Vec::new(), self.writer.lock());
+        let is_last = writer.pages.take_seen(&self.lines, limit, span, &mut taken);
+        (taken, is_last)
+    }
+
+    /// The same among all pages, from where the last call left off.
+    #[cfg(test)]
     pub(crate) fn take_seen(&self, limit: usize) -> Vec<(SessionId, ViewTime)> {
         let mut taken = Vec::new();
-        let pages = self.writer.lock().pages.count();
-        for _ in 0..=pages / SEEN_SPAN + 1 {
-            let mut writer = self.writer.lock();
-            writer.pages.take_seen(&self.lines, limit, SEEN_SPAN, &mut taken);
+        for _ in 0..=self.pages() + 1 {
+            taken.extend(self.take_seen_among(limit - taken.len(), 1).0);
             if taken.len() >= limit {
                 break;
             }
@@ -260,7 +268,12 @@ impl View {
         taken
     }
 
-    /// Makes [`take_seen`](Self::take_seen) give the session again.
+    /// How many pages of sessions there are.
+    pub(super) fn pages(&self) -> u32 {
+        self.writer.lock().pages.count()
+    }
+
+    /// Makes [`take_seen_among`](Self::take_seen_among) give the session again.
     pub(crate) fn note_seen(&self, session: SessionId) {
         let _writer = self.writer.lock();
         if let Some(spot) = self.lines.probe(session.get()) {
