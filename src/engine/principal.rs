@@ -36,7 +36,7 @@ impl Decision {
 /// effect on the next one. It borrows the handle that made it.
 #[derive(Clone, Copy)]
 pub struct Principal<'g> {
-    gate: &'g Portcullis,
+    pub(super) gate: &'g Portcullis,
     session: SessionHandle,
     user: UserId,
     /// Where this request comes from, for context rules.

@@ -27,7 +27,7 @@ use crate::user::{AttributesRecord, ContactRecord, UserRecord};
 use std::time::Duration;
 
 /// Records that one batch removes or rewrites; each takes up to five operations.
-const BATCH: usize = 32;
+pub(super) const BATCH: usize = 32;
 /// How long a spent challenge is remembered after it expired: a clock that is set back in a crash must be set back further
 /// than this to make an answer good again.
 const KEEP_SPENT: Duration = Duration::from_secs(3600);
@@ -54,6 +54,8 @@ pub struct Maintenance {
     pub history: usize,
     /// Passkey ceremonies past their time that were removed.
     pub ended_ceremonies: usize,
+    /// Notes of which sessions have signed tokens out that were removed, because all of those have expired.
+    pub expired_signed: usize,
     /// Rows of failed logins in which nothing counts any more that were removed.
     pub idle_failures: usize,
     /// Whether there is more to do: call again.
@@ -90,10 +92,12 @@ impl Portcullis {
         let failures = engine.sweep_throttle(budget);
         let abandoned = engine.sweep_challenges(budget);
         let ceremonies = engine.sweep_ceremonies(budget);
+        let signed = engine.sweep_signed(budget);
         (done.leftovers, done.expired_sessions, done.seen_written) = (leftovers?, expired?, seen?);
         (done.ended_grants, done.abandoned_logins, done.history) = (ended?, abandoned?, history?);
         done.ended_ceremonies = ceremonies?;
         done.expired_tickets = tickets?;
+        done.expired_signed = signed?;
         done.idle_failures = failures?;
         let markers = engine.slice::<LeftoverRecord>(LEFTOVER, &[], 1)?;
         done.more = !markers.is_empty()
@@ -103,6 +107,7 @@ impl Portcullis {
             || done.abandoned_logins >= budget
             || done.history >= budget
             || done.ended_ceremonies >= budget
+            || done.expired_signed >= budget
             || done.seen_written >= budget;
         Ok(done)
     }

@@ -23,6 +23,7 @@ use crate::role::{self, DenyChunk, GrantChunk, HierarchyRecord, RoleRecord};
 use crate::scope::{ScopeRecord, ScopeTreeRecord};
 use crate::separation::{SeparationRecord, SeparationStateRecord};
 use crate::session::SessionRecord;
+use crate::signed::SignedRecord;
 use crate::store::{self, Head, Kind, Record, Scan, Table};
 use crate::throttle::{AccountRecord, Counted, KeyRecord, RowRecord, SourceCount};
 use crate::ticket::TicketRecord;
@@ -101,6 +102,7 @@ impl Portcullis {
         engine.verify_table::<FlagRecord>(&mut found)?;
         engine.verify_table::<FlagRuleRecord>(&mut found)?;
         engine.verify_table::<SessionRecord>(&mut found)?;
+        engine.verify_table::<SignedRecord>(&mut found)?;
         engine.verify_table::<TicketRecord>(&mut found)?;
         engine.verify_table::<ChallengeRecord>(&mut found)?;
         engine.verify_table::<FactorRecord>(&mut found)?;
