@@ -471,6 +471,7 @@ pub(crate) fn decode_as_every_record(bytes: &[u8]) -> usize {
         + taken::<FlagRecord>(bytes)
         + taken::<FlagRuleRecord>(bytes)
         + taken::<SessionRecord>(bytes)
+        + taken::<SignedRecord>(bytes)
         + taken::<TicketRecord>(bytes)
         + taken::<ChallengeRecord>(bytes)
         + taken::<FactorRecord>(bytes)

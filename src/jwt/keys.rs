@@ -4,7 +4,7 @@ use super::jws::{ALGORITHM, Held};
 use crate::error::{Error, Result};
 use data_encoding::BASE64URL_NOPAD;
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::sync::Arc;
@@ -113,9 +113,9 @@ impl SigningKeys {
     }
 
     /// The document for holders.
-    pub(super) fn jwks(&self) -> Result<String> {
-        let keys = self.public.iter().map(Published::of).collect();
-        super::jws::to_json(&Document { keys })
+    pub(super) fn jwks(&self) -> String {
+        let keys: Vec<String> = self.public.iter().map(PublicKey::published).collect();
+        format!(r#"{{"keys":[{}]}}"#, keys.join(","))
     }
 
     pub(super) fn sign(&self, message: &[u8]) -> Signature {
@@ -172,45 +172,34 @@ impl PublicKey {
     fn text(&self) -> String {
         BASE64URL_NOPAD.encode(self.0.as_bytes())
     }
+
+    /// Its JWK form (RFC 7517; RFC 8037, section 2), in which nothing needs escaping.
+    fn published(&self) -> String {
+        let (x, kid) = (self.text(), self.id());
+        format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{x}","kid":"{kid}","use":"sig","alg":"{ALGORITHM}"}}"#)
+    }
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct Document {
     keys: Vec<Published>,
 }
 
-/// A key in its JWK form (RFC 7517; RFC 8037, section 2). Keys of other kinds have other members, which are left out.
-#[derive(Serialize, Deserialize)]
+/// A key of a document. Those of other kinds have other members, which are passed over.
+#[derive(Deserialize)]
 struct Published {
     kty: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     crv: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     x: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     kid: Option<String>,
-    #[serde(default, rename = "use", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "use")]
     purpose: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     alg: Option<String>,
     /// The secret half, which no document for holders has.
-    #[serde(default, skip_serializing)]
     d: Option<serde::de::IgnoredAny>,
 }
 
 impl Published {
-    fn of(key: &PublicKey) -> Self {
-        Self {
-            kty: "OKP".to_owned(),
-            crv: Some("Ed25519".to_owned()),
-            x: Some(key.text()),
-            kid: Some(key.id()),
-            purpose: Some("sig".to_owned()),
-            alg: Some(ALGORITHM.to_owned()),
-            d: None,
-        }
-    }
-
     /// The key, where it is one that signed tokens are made with; others of the document are for somebody else.
     fn read(&self) -> Result<Option<PublicKey>> {
         if self.d.is_some() {

@@ -23,7 +23,7 @@
 //! let token = issuer.issue(&ada, &wanted)?;
 //!
 //! // Where the reports are: with the public keys, and no more.
-//! let reports = Verifier::new("https://auth.example.org", "https://reports.example.org", &issuer.jwks()?)?;
+//! let reports = Verifier::new("https://auth.example.org", "https://reports.example.org", &issuer.jwks())?;
 //! let claims = reports.verify(token.as_str())?;
 //! assert!(claims.can("report:read"));
 //!
@@ -112,7 +112,7 @@ use zeroize::Zeroizing;
 
 /// Longest token that is issued, and that is looked at, in bytes: it has to fit into a header of HTTP.
 pub(crate) const MAX_TOKEN: usize = 4096;
-/// Longest feed, in bytes: some 900,000 sessions.
+/// Longest feed, in bytes: some million sessions.
 const MAX_FEED: usize = 32 << 20;
 /// How long a token lives where nothing else is asked for.
 const LIFE: Duration = Duration::from_secs(300);
@@ -191,10 +191,8 @@ impl Issuer {
 
     /// The document of public keys for holders (RFC 7517), as JSON, with the media type `application/jwk-set+json`. Publish
     /// it where nobody else can write, over TLS.
-    ///
-    /// # Errors
-    /// None that can be named: the document is written as JSON in memory.
-    pub fn jwks(&self) -> Result<String> {
+    #[must_use]
+    pub fn jwks(&self) -> String {
         self.keys.jwks()
     }
 

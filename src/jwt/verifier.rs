@@ -26,7 +26,7 @@ const LEEWAY: Duration = Duration::from_secs(5);
 /// use std::time::Duration;
 /// # let issuer = Issuer::new("https://auth.example.org", SigningKeys::new(&[1; 32])?)?;
 /// // From the issuer, over TLS:
-/// let jwks = issuer.jwks()?;
+/// let jwks = issuer.jwks();
 /// let verifier = Verifier::new("https://auth.example.org", "https://reports.example.org", &jwks)?
 ///     .require_feed(Duration::from_secs(60));
 /// assert_eq!(verifier.verify("no token"), Err(Refusal::Malformed));
