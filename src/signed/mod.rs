@@ -46,6 +46,7 @@ impl Hour {
     }
 
     /// The instant at which it ends.
+    #[cfg(feature = "jwt")]
     pub(crate) fn end(self) -> Timestamp {
         let seconds = (u64::from(self.0) + 1) * HOUR;
         Timestamp::from_millis(seconds * 1000)
