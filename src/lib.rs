@@ -24,6 +24,8 @@ mod history;
 mod id;
 #[cfg(feature = "import")]
 pub mod import;
+#[cfg(feature = "jwt")]
+pub mod jwt;
 mod macros;
 mod network;
 mod passkey;
@@ -33,6 +35,7 @@ mod scope;
 mod secret;
 mod separation;
 mod session;
+mod signed;
 mod store;
 #[cfg(feature = "tokio")]
 mod surface;

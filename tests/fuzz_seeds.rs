@@ -19,6 +19,8 @@ mod operations;
 mod password_hash;
 #[path = "../fuzz/bodies/record.rs"]
 mod record;
+#[path = "../fuzz/bodies/signed_token.rs"]
+mod signed_token;
 #[path = "../fuzz/bodies/token.rs"]
 mod token;
 
@@ -53,6 +55,11 @@ fn check(target: &str, rounds: usize, longest: usize, run: fn(&[u8])) {
 #[test]
 fn tokens() {
     check("token", 3000, 120, token::run);
+}
+
+#[test]
+fn signed_tokens() {
+    check("signed_token", 3000, 120, signed_token::run);
 }
 
 #[test]

@@ -212,6 +212,8 @@ kinds! {
     132 PasskeyRemoved "authn_passkey_removed",
     /// A passkey is refused from now on: its counter did not grow, so that it may have been copied.
     133 PasskeySuspended "authn_passkey_suspended",
+    /// A signed token was issued; those of the same session that end in the same hour have no record of their own.
+    134 SignedTokenIssued "authn_signed_token_created",
 }
 
 impl AuditKind {

@@ -46,6 +46,7 @@ mod scopes;
 mod separation;
 mod session_roles;
 mod sessions;
+mod signed;
 mod statistics;
 mod sweep;
 mod throttle;
@@ -90,6 +91,8 @@ pub use roles::Roles;
 pub use scopes::Scopes;
 pub use separation::SeparationOfDuty;
 pub use sessions::Sessions;
+#[cfg(feature = "jwt")]
+pub(crate) use signed::{Ended, Vouched};
 pub use statistics::Statistics;
 pub use tickets::{EmailChange, EmailChangeStep, IssuedTicket, MagicLink, PasswordReset, Tickets};
 pub use upkeep::Maintenance;
@@ -142,6 +145,7 @@ const TABLES: &[&[Table]] = &[
     crate::separation::TABLES,
     crate::flag::TABLES,
     crate::session::TABLES,
+    crate::signed::TABLES,
     crate::device::TABLES,
     crate::history::TABLES,
     crate::challenge::TABLES,

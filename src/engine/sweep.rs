@@ -28,7 +28,7 @@ use crate::user::{AttributesRecord, ContactRecord, UserRecord};
 use std::time::Duration;
 
 /// Records that one batch removes or rewrites; each takes up to five operations.
-const BATCH: usize = 32;
+pub(super) const BATCH: usize = 32;
 /// How long a spent challenge is remembered after it expired: a clock that is set back in a crash must be set back further
 /// than this to make an answer good again.
 const KEEP_SPENT: Duration = Duration::from_secs(3600);

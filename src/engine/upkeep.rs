@@ -26,6 +26,8 @@ pub struct Maintenance {
     pub history: usize,
     /// Passkey ceremonies past their time that were removed.
     pub ended_ceremonies: usize,
+    /// Notes of which sessions have signed tokens out that were removed, because all of those have expired.
+    pub expired_signed: usize,
     /// Rows of failed logins in which nothing counts any more that were removed.
     pub idle_failures: usize,
     /// Whether there is more to do: call again.
@@ -46,6 +48,7 @@ impl Maintenance {
             expired_tickets: sum(|done| done.expired_tickets),
             history: sum(|done| done.history),
             ended_ceremonies: sum(|done| done.ended_ceremonies),
+            expired_signed: sum(|done| done.expired_signed),
             idle_failures: sum(|done| done.idle_failures),
             more: later.more,
         }
@@ -117,11 +120,13 @@ impl Engine {
         let (idle_failures, _) = part(&|| full(self.sweep_throttle(budget)));
         let (abandoned_logins, abandoned) = part(&|| full(self.sweep_challenges(budget)));
         let (ended_ceremonies, ceremonies) = part(&|| full(self.sweep_ceremonies(budget)));
+        let (expired_signed, signed) = part(&|| full(self.sweep_signed(budget)));
         let (_, marked) = part(&|| {
             let markers = self.slice::<LeftoverRecord>(LEFTOVER, &[], 1)?;
             Ok((0, !markers.is_empty()))
         });
-        let more = expired || idle || ended || tickets || old || seen || abandoned || ceremonies || marked;
+        let more =
+            expired || idle || ended || tickets || old || seen || abandoned || ceremonies || signed || marked;
         let done = Maintenance {
             expired_sessions,
             idle_sessions,
@@ -132,6 +137,7 @@ impl Engine {
             expired_tickets,
             history,
             ended_ceremonies,
+            expired_signed,
             idle_failures,
             more,
         };

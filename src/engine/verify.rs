@@ -23,6 +23,7 @@ use crate::role::{self, DenyChunk, GrantChunk, HierarchyRecord, RoleRecord};
 use crate::scope::{ScopeRecord, ScopeTreeRecord};
 use crate::separation::{SeparationRecord, SeparationStateRecord};
 use crate::session::{SessionEraRecord, SessionRecord};
+use crate::signed::SignedRecord;
 use crate::store::{self, Head, Kind, Record, Scan, Table};
 use crate::throttle::{AccountRecord, Counted, KeyRecord, RowRecord, SourceCount};
 use crate::ticket::TicketRecord;
@@ -102,6 +103,7 @@ impl Portcullis {
         engine.verify_table::<FlagRuleRecord>(&mut found)?;
         engine.verify_table::<SessionRecord>(&mut found)?;
         engine.verify_table::<SessionEraRecord>(&mut found)?;
+        engine.verify_table::<SignedRecord>(&mut found)?;
         engine.verify_table::<TicketRecord>(&mut found)?;
         engine.verify_table::<ChallengeRecord>(&mut found)?;
         engine.verify_table::<FactorRecord>(&mut found)?;
@@ -472,6 +474,7 @@ pub(crate) fn decode_as_every_record(bytes: &[u8]) -> usize {
         + taken::<FlagRuleRecord>(bytes)
         + taken::<SessionRecord>(bytes)
         + taken::<SessionEraRecord>(bytes)
+        + taken::<SignedRecord>(bytes)
         + taken::<TicketRecord>(bytes)
         + taken::<ChallengeRecord>(bytes)
         + taken::<FactorRecord>(bytes)

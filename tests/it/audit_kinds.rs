@@ -494,6 +494,7 @@ fn every_change_writes_exactly_one_record_that_says_who_did_what_to_whom() {
         AuditKind::BreachCheckFailed,
         AuditKind::NameConfusable,
         AuditKind::PasskeySuspended,
+        AuditKind::SignedTokenIssued,
     ]);
     kinds.extend(PRESENTED);
     assert!(kinds.iter().eq(AuditKind::ALL), "{kinds:?}");

@@ -83,6 +83,7 @@ fn what_is_written_in_nobodys_name_is_known() {
         ("populate.rs", 1),     // for benches only
         ("separation.rs", 1),   // that there are sets of roles at all, for whom the handle lets make one
         ("session_roles.rs", 1), // what was refused, in the name of who tried
+        ("signed.rs", 1),       // that a session has signed tokens out, in the name of its user
         ("sweep.rs", 2),        // what is past its end or has no effect any more, and last-seen times
         ("throttle/mod.rs", 1), // that an attempt was refused for a time
         ("throttle/populate.rs", 1), // for benches only

@@ -146,6 +146,7 @@ fn steps() -> impl Strategy<Value = Step> {
         1 => i.clone().prop_map(Step::Revoke),
         1 => i.clone().prop_map(Step::RevokeOthers),
         1 => u.clone().prop_map(Step::RevokeAll),
+        1 => Just(Step::RevokeEverything),
         1 => (i.clone(), r.clone()).prop_map(|(i, r)| Step::Activate(i, r)),
         2 => (i, r).prop_map(|(i, r)| Step::Deactivate(i, r)),
         1 => u.clone().prop_map(Step::Password),

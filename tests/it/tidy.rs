@@ -19,6 +19,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("user", 4),
     ("role", 4),
     ("session", 4),
+    ("signed", 4),
     ("device", 4),
     ("history", 4),
     ("credential", 4),
@@ -42,6 +43,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("casbin", 6),
     ("surface", 6),
     ("import", 6),
+    ("jwt", 6),
 ];
 /// Small tools that use each other (an id can be a permission) and the front door.
 const FREE: [u8; 2] = [1, 6];
