@@ -24,7 +24,6 @@ fn key_id(name: &str, public: &[u8]) -> u32 {
 ///
 /// The secret is wiped when the key is dropped, and nothing prints it. Use it for notes only: what it signs is a text as
 /// it stands.
-#[derive(Clone)]
 pub struct SigningKey {
     name: String,
     id: u32,

@@ -78,6 +78,17 @@ fn the_examples_of_the_specifications() {
     assert_eq!(read.root().to_base64(), "CsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=");
     assert_eq!((read.to_string(), read.extensions().count()), (format!("{text}\n"), 0));
 
+    // The example of C2SP tlog-witness brings the same checkpoint with another signature, and fewer hashes than it takes.
+    let witness =
+        "opLqBQsREYCgu6xQkYQwJr9fo45a62DN9EdmHXnZdXNqlcVGlCum2Wks+49/V6267UEjw6QUXTS5Rovnzv++qbSzm9Q=";
+    let request = format!(
+        "old 20852014\nPlRNCrwHpqhGrupue0L7gxbjbMiKA9temvuZZDDpkaw=\n\
+         jrJZDmY8Y7SyJE0MWLpLozkIVMSMZcD5kvuKxPC3swk=\n5+pKlUdi2LeF/BcMHBn+Ku6yhPGNCswZZD1X/6QgPd8=\n\
+         /6WVhPs2CwSsb5rYBH5cjHV/wSmA79abXAwhXw3Kj/0=\n\n{SOFA}— example.com/behind-the-sofa {witness}\n"
+    );
+    let request = (SignedConsistency::parse(&request).unwrap(), request);
+    assert_eq!((request.0.older(), request.0.to_string()), (20_852_014, request.1));
+
     // It is a head of Go's checksum database under another name.
     let go: VerifierKey = GO.parse().unwrap();
     let origin = "go.sum database tree";
