@@ -3,6 +3,10 @@
 //! A denial is a decision and carries no allocation; everything else is a failure and says what was wrong, with
 //! which field, and what to do about it.
 
+mod proof;
+
+pub use proof::ProofFault;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -22,8 +26,15 @@ struct Failure {
     field: Option<&'static str>,
     message: String,
     problem: Option<PasswordProblem>,
+    proof: Option<ProofFault>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
     retry_after: Option<Duration>,
+}
+
+impl Failure {
+    fn new(kind: ErrorKind, field: Option<&'static str>, message: String) -> Self {
+        Self { kind, field, message, problem: None, proof: None, source: None, retry_after: None }
+    }
 }
 
 /// Why a decision was "no".
@@ -133,6 +144,8 @@ pub enum ErrorKind {
     NewerFormat,
     /// The database does not hold what it acknowledged: damaged, truncated, or an older copy put back.
     Damaged,
+    /// A proof, a checkpoint, a note or a verifier key does not hold; [`Error::proof_fault`] says what is wrong with it.
+    Unproved,
     /// An operation of the operating system failed (full disk, I/O error, no randomness).
     Storage,
     /// The change may or may not have been made durable; open the database again to learn which.
@@ -260,14 +273,7 @@ impl Error {
     }
 
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self(Repr::Failed(Box::new(Failure {
-            kind,
-            field: None,
-            message: message.into(),
-            problem: None,
-            source: None,
-            retry_after: None,
-        })))
+        Self(Repr::Failed(Box::new(Failure::new(kind, None, message.into()))))
     }
 
     pub(crate) fn invalid(field: &'static str, message: impl Into<String>) -> Self {

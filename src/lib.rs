@@ -30,6 +30,7 @@ mod macros;
 mod network;
 mod passkey;
 mod permission;
+pub mod proof;
 mod role;
 mod scope;
 mod secret;
@@ -75,7 +76,7 @@ pub use engine::{
 };
 #[cfg(feature = "passkeys")]
 pub use engine::{PasskeyLogin, Passkeys};
-pub use error::{Denial, Error, ErrorKind, PasswordProblem, Result, RetryAfter};
+pub use error::{Denial, Error, ErrorKind, PasswordProblem, ProofFault, Result, RetryAfter};
 pub use factor::{Factor, TotpSettings};
 pub use flag::{FlagChange, FlagInfo, FlagRule, FlagState, FlagTarget, NewFlag};
 pub use grant::{Effect, Grant};

@@ -17,6 +17,8 @@ mod import;
 mod operations;
 #[path = "../fuzz/bodies/password_hash.rs"]
 mod password_hash;
+#[path = "../fuzz/bodies/proof.rs"]
+mod proof;
 #[path = "../fuzz/bodies/record.rs"]
 mod record;
 #[path = "../fuzz/bodies/signed_token.rs"]
@@ -85,4 +87,9 @@ fn users_to_import() {
 #[test]
 fn password_hashes() {
     check("password_hash", 400, 200, password_hash::run);
+}
+
+#[test]
+fn proofs() {
+    check("proof", 4000, 300, proof::run);
 }

@@ -15,6 +15,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("network", 1),
     ("grant", 2),
     ("crypto", 2),
+    ("proof", 2),
     ("store", 3),
     ("user", 4),
     ("role", 4),
