@@ -43,6 +43,7 @@ mod import;
 mod import_breaches;
 mod import_model;
 mod legacy;
+mod linearizable;
 mod login;
 mod login_attacks;
 mod login_model;
