@@ -2,7 +2,6 @@
 
 pub(super) use super::staging::{bit, denial, grant, handle, role, session, user};
 use super::*;
-use crate::id::RoleId;
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
