@@ -49,6 +49,7 @@ mod jwt;
 mod jwt_attacks;
 mod jwt_feed;
 mod legacy;
+mod linearizable;
 mod login;
 mod login_attacks;
 mod login_model;

@@ -150,6 +150,8 @@ impl Sink for View {
     }
 }
 
+const _: () = assert!(crate::user::LAST_GENERATION < super::lines::LAST_GENERATION);
+
 fn state_of(status: &Status) -> UserState {
     match (status.kind, status.until) {
         (StatusKind::Active, _) => UserState::Active,

@@ -9,6 +9,7 @@ use super::part::{Holding, Part};
 use super::segmented::Segmented;
 use super::sets::{Ask, Vote};
 use super::step::{Step, step};
+use super::sync::{AtomicU32, AtomicU64, Ordering, fence, size};
 use super::tally::Who;
 use super::wide::Wide;
 use super::{Answer, View, ViewTime, denial};
@@ -17,7 +18,6 @@ use crate::flag::{FlagRecord, FlagState, FlagTarget};
 use crate::grant::Grant;
 use crate::id::{Flag, RoleId, ScopeId, UserId};
 use crate::scope::MAX_DEPTH;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 #[cfg(test)]
 mod tests;
@@ -139,9 +139,9 @@ pub(super) struct FlagAsk<'a> {
 /// The state of each flag by its number, and the set of what everybody has at each scope below the global one.
 #[derive(Debug)]
 pub(super) struct FlagStates {
-    words: Segmented<AtomicU64, 512>,
+    words: Segmented<AtomicU64, { size(512, 1) }>,
     /// Guarded by the turn, as what users hold at scopes is.
-    everybody: Segmented<AtomicU32, 1024>,
+    everybody: Segmented<AtomicU32, { size(1024, 1) }>,
     count: AtomicU64,
 }
 

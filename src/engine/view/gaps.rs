@@ -97,6 +97,19 @@ fn a_line_that_another_session_moves_into_before_it_is_written() {
     }
 }
 
+/// All other sessions of the user end between two looks at the line, which is written over where it stands.
+#[test]
+fn a_session_that_is_kept_while_its_line_is_read() {
+    let view = stage();
+    let held = handle(view, 99);
+    at(Step::AsideRead, move || {
+        view.put_session(&SessionLine { generation: 1, ..session(99, 1) }, None).unwrap();
+        view.put_user(user(1), UserState::Active, 1).unwrap();
+        assert_eq!(handle(view, 99), held, "where it stood");
+    });
+    assert_eq!(view.check_session(held, bit(0), NOW), Answer::Allow);
+}
+
 #[test]
 fn a_user_who_changes_before_the_line_remembers() {
     let view = stage();

@@ -5,16 +5,15 @@
 
 use super::segmented::Segmented;
 use super::step::{Step, step};
+use super::sync::{AtomicU32, AtomicU64, OnceLock, Ordering, fence, size};
 use super::time::ViewTime;
 use crate::error::Result;
 use crate::id::{SessionId, UserId};
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 /// Lines in a page.
-pub(super) const LINES: usize = 64;
+pub(super) const LINES: usize = size(64, 4);
 /// The directory has up to 2^28 entries.
-pub(super) const DEPTHS: usize = 29;
+pub(super) const DEPTHS: usize = size(29, 4);
 /// Ids that no session may have: they mark an empty line and one that was emptied in the middle of a run.
 pub(super) const EMPTY: u64 = 0;
 pub(super) const TOMBSTONE: u64 = 1;
@@ -185,8 +184,6 @@ impl Aside {
         self.0 as u16
     }
 }
-
-const _: () = assert!(crate::user::LAST_GENERATION < LAST_GENERATION);
 
 /// The time in a word of last use.
 pub(super) const fn time_of(seen: u32) -> ViewTime {
@@ -373,7 +370,7 @@ pub(super) struct Lines {
     pub(super) depth: AtomicU32,
     /// The directory of each depth; the older ones stay for readers that are under way.
     pub(super) directories: [OnceLock<Box<[AtomicU32]>>; DEPTHS],
-    pub(super) pages: Segmented<Page, 16>,
+    pub(super) pages: Segmented<Page, { size(16, 1) }>,
 }
 
 impl Lines {
@@ -381,7 +378,7 @@ impl Lines {
         let lines = Self {
             structure: AtomicU64::new(0),
             depth: AtomicU32::new(0),
-            directories: [const { OnceLock::new() }; DEPTHS],
+            directories: std::array::from_fn(|_| OnceLock::new()),
             pages: Segmented::new(),
         };
         lines.pages.grow_to(0)?;

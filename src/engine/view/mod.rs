@@ -6,6 +6,7 @@
 //! the bits of a set with the policy `version`. Where a reader finds that something moved under it, it asks once more
 //! under the writer's lock, which nobody holds across I/O, so that no reader waits for a writer to finish writing down.
 
+#[cfg(not(view_model))]
 mod apply;
 mod bits;
 mod flags;
@@ -21,6 +22,7 @@ mod segmented;
 mod selection;
 mod sets;
 mod step;
+mod sync;
 mod tally;
 mod time;
 mod upkeep;
@@ -44,13 +46,11 @@ use flags::FlagStates;
 use lines::{Lines, Search, Spot};
 use notes::Notes;
 use pairs::Pairs;
-use parking_lot::Mutex;
 use scoped::{Scoped, Turn};
 use segmented::Segmented;
 use sets::{Ask, Sets};
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 use step::{Step, step};
+use sync::{AtomicU16, AtomicU32, AtomicU64, Mutex, OnceLock, Ordering, size};
 use tally::Who;
 use users::{Standing, UserCell};
 use write::Writer;
@@ -103,7 +103,7 @@ const STOPPED_EPOCH: u32 = u32::MAX;
 #[derive(Debug)]
 pub(crate) struct View {
     counters: Counters,
-    users: Segmented<UserCell, 4096>,
+    users: Segmented<UserCell, { size(4096, 4) }>,
     sets: Sets,
     scoped: Scoped,
     /// Under a set and a selection of roles, the set that the selection leaves of it.
@@ -377,6 +377,7 @@ impl View {
         let facts = spot.line.facts(id)?;
         let aside = spot.aside();
         let (generation, selection) = (aside.generation(), aside.selection());
+        step(Step::AsideRead);
         if !spot.line.still(id) || facts.frozen() {
             return None;
         }
@@ -414,7 +415,10 @@ impl View {
             return None;
         }
         if !current {
-            return Some(Answer::Gone);
+            // A line that is written over where it stands has the same id before and after, so that what was read of the
+            // session may be older than what was read of the user. The session goes to a new generation first: whoever
+            // sees the user's sees the session's here.
+            return (spot.aside().generation() == generation).then_some(Answer::Gone);
         }
         if reading.standing == Standing::Active {
             step(Step::Remember);
@@ -464,9 +468,13 @@ const fn denial(version: u64) -> Answer {
 
 #[cfg(test)]
 mod gaps;
+#[cfg(view_model)]
+pub(crate) mod model;
 #[cfg(test)]
 mod races;
 #[cfg(test)]
 mod selecting;
+#[cfg(any(test, view_model))]
+mod staging;
 #[cfg(test)]
 mod tests;

@@ -4,13 +4,12 @@
 //! read one moment.
 
 use super::lines::pair;
+use super::sync::{AtomicU32, AtomicU64, OnceLock, Ordering, size};
 use crate::error::{Error, Result};
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// A table has up to 2^31 slots.
-const SIZES: usize = 32;
-const FIRST_LOG: u32 = 6;
+const SIZES: usize = size(32, 6);
+const FIRST_LOG: u32 = size(6, 2) as u32;
 
 /// `first (32) | second (32)` and a set number; the second is never 0, so that an empty slot is all zeros.
 #[derive(Debug, Default)]
@@ -68,7 +67,7 @@ const fn spread(key: u64, log: u32) -> usize {
 
 impl Pairs {
     pub(super) fn new() -> Self {
-        Self { tables: [const { OnceLock::new() }; SIZES], log: AtomicU32::new(FIRST_LOG) }
+        Self { tables: std::array::from_fn(|_| OnceLock::new()), log: AtomicU32::new(FIRST_LOG) }
     }
 
     #[inline]

@@ -26,7 +26,7 @@ const FOREVER: u32 = u32::MAX;
 
 impl Part {
     /// For ever.
-    #[cfg(test)]
+    #[cfg(any(test, view_model))]
     pub(crate) const fn role(role: RoleId) -> Self {
         Self { holding: Holding::Role(role), denies: false, from: 0, until: FOREVER }
     }

@@ -6,9 +6,9 @@
 use super::lines::pair;
 use super::pairs::{PairBooks, Pairs, Table};
 use super::segmented::Segmented;
+use super::sync::{AtomicU64, Ordering, fence, size};
 use crate::error::Result;
 use crate::id::ScopeId;
-use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 /// `parent (32) | present (1)`.
 #[derive(Debug, Default)]
@@ -16,7 +16,7 @@ struct Place(AtomicU64);
 
 #[derive(Debug)]
 pub(super) struct Scoped {
-    places: Segmented<Place, 1024>,
+    places: Segmented<Place, { size(1024, 4) }>,
     /// Under a user and a scope, the set that the user holds there.
     held: Pairs,
 }

@@ -1,12 +1,11 @@
 //! A growable array whose elements never move, so that readers need no lock while it grows.
 
+use super::sync::{AtomicUsize, OnceLock, Ordering, size};
 use crate::error::{Error, Result};
 use std::fmt;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Branches at each of the two levels above the leaves.
-const FAN: usize = 1024;
+const FAN: usize = size(1024, 4);
 
 type Leaf<T, const LEAF: usize> = OnceLock<Box<[T; LEAF]>>;
 type Branch<T, const LEAF: usize> = OnceLock<Box<[Leaf<T, LEAF>; FAN]>>;
@@ -25,7 +24,7 @@ pub(super) struct Segmented<T, const LEAF: usize> {
 impl<T: Default, const LEAF: usize> Segmented<T, LEAF> {
     pub(super) fn new() -> Self {
         const { assert!(LEAF.is_power_of_two()) };
-        Self { root: [const { OnceLock::new() }; FAN], bytes: AtomicUsize::new(0) }
+        Self { root: std::array::from_fn(|_| OnceLock::new()), bytes: AtomicUsize::new(0) }
     }
 
     /// The element, if its leaf was ever grown. The two loads on the way to it are of read-only, shared lines.

@@ -7,6 +7,7 @@ use super::part::{self, Part};
 use super::policy::Policy;
 use super::segmented::Segmented;
 use super::step::{Step, step};
+use super::sync::{AtomicU32, AtomicU64, Ordering, fence, size};
 use super::time::ViewTime;
 use super::wide::Wide;
 use crate::error::{Error, Result};
@@ -14,10 +15,11 @@ use crate::id::{Flag, RoleId, ScopeId};
 use crate::permission::{Permission, PermissionSet};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 /// Words in the entry itself: with the version and the window they fill one cache line.
-const NEAR: usize = 6;
+const NEAR: usize = size(6, 2);
+/// Sets in a leaf of each of the arrays.
+const LEAF: usize = size(256, 4);
 /// The stamp of a set whose bits nobody has worked out.
 const NO_STAMP: u64 = 0;
 
@@ -111,15 +113,15 @@ impl Entry {
 /// The readers' side: entries by number. Number 0 is the set of nothing.
 #[derive(Debug)]
 pub(super) struct Sets {
-    entries: Segmented<Entry, 256>,
+    entries: Segmented<Entry, LEAF>,
     /// What of the allowed does not fit into the entry.
-    far: Segmented<Wide, 256>,
+    far: Segmented<Wide, LEAF>,
     /// What is denied, for questions that several sets answer together.
-    denied: Segmented<Wide, 256>,
+    denied: Segmented<Wide, LEAF>,
     /// Of a set that a selection of roles left, the selection; 0 for all others.
-    selections: Segmented<AtomicU32, 256>,
+    selections: Segmented<AtomicU32, LEAF>,
     /// Which flags are turned on or off, where any is.
-    flags: Segmented<FlagWords, 64>,
+    flags: Segmented<FlagWords, { size(64, 1) }>,
 }
 
 impl Sets {
@@ -218,7 +220,7 @@ impl Sets {
     }
 
     pub(super) fn bytes(&self, interner: &Interner) -> usize {
-        let wide = |wide: &Segmented<Wide, 256>| -> usize {
+        let wide = |wide: &Segmented<Wide, LEAF>| -> usize {
             let numbers = (0..=u32::MAX).take(interner.sets.len());
             wide.bytes() + numbers.filter_map(|set| wide.get(set)).map(Wide::bytes).sum::<usize>()
         };

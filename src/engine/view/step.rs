@@ -12,6 +12,8 @@ pub(super) enum Step {
     WordRead,
     /// A line's id was read, the rest not yet.
     IdRead,
+    /// A line and what stands aside were read, and not yet confirmed.
+    AsideRead,
     /// A line is about to remember a set.
     Remember,
     /// What is held at scopes is about to be read.

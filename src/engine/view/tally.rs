@@ -4,12 +4,12 @@ use super::flags::FlagAsk;
 use super::pairs::Table;
 use super::sets::{Ask, Vote};
 use super::step::{Step, step};
+use super::sync::Ordering;
 use super::write::Writer;
 use super::{STOPPED_VERSION, View, ViewTime};
 use crate::id::ScopeId;
 use crate::permission::{Permission, PermissionSet};
 use crate::scope::MAX_DEPTH;
-use std::sync::atomic::Ordering;
 
 /// Whose sets are asked: what the user holds at scopes is looked up by number, what is held everywhere is at hand.
 #[derive(Clone, Copy)]

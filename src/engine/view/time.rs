@@ -14,7 +14,7 @@ pub(crate) struct ViewTime(u32);
 
 impl ViewTime {
     /// A deadline that no clock reaches.
-    #[cfg(test)]
+    #[cfg(any(test, view_model))]
     pub(crate) const NEVER: Self = Self((1 << 31) - 1);
 
     /// The last second that an instant comes to.

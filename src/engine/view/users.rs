@@ -1,8 +1,8 @@
 //! One cell of 16 bytes for each user: may the user in, and with which set of roles.
 
 use super::step::{Step, step};
+use super::sync::{AtomicU32, AtomicU64, Ordering, fence};
 use super::time::ViewTime;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 /// Whether a user may use what was granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,8 +1,7 @@
 //! Words of a set beyond those in its entry.
 
+use super::sync::{AtomicU64, OnceLock, Ordering};
 use crate::permission::Permission;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The tiers of a wider set end at 16, 64, .. 16,384 words, the last one at [`Permission::LIMIT`].
 pub(super) const FAR_FIRST: usize = 16;

@@ -8,13 +8,13 @@ use super::policy::Policy;
 use super::scoped::{Books, Scoped};
 use super::selection::Selections;
 use super::sets::{Interner, Sets};
+use super::sync::Ordering;
 use super::time::ViewTime;
 use super::users::{UserCell, UserState};
 use super::{STOPPED_EPOCH, STOPPED_VERSION, View};
 use crate::error::{Error, Result};
 use crate::id::{RoleId, ScopeId, SessionId, UserId};
 use crate::permission::{Permission, PermissionSet};
-use std::sync::atomic::Ordering;
 
 /// What is the writer's alone.
 #[derive(Debug)]
