@@ -183,12 +183,6 @@ impl Builder {
         self
     }
 
-    /// How long one-time tokens live that are issued from now on.
-    pub fn ticket_lives(mut self, lives: TicketLives) -> Self {
-        self.ticket_lives = lives;
-        self
-    }
-
     /// What is remembered of the logins of each user.
     pub fn history(mut self, policy: HistoryPolicy) -> Self {
         self.history = policy;

@@ -1,7 +1,8 @@
-//! The settings of sessions.
+//! The settings of sessions and one-time tokens.
 
 use super::Builder;
 use crate::session::{ParallelSessions, SessionLimits};
+use crate::ticket::TicketLives;
 use std::time::Duration;
 
 impl Builder {
@@ -21,6 +22,12 @@ impl Builder {
     /// falls back to [`Assurance::One`](crate::Assurance::One). Default: as long as the session lives.
     pub fn assurance_age(mut self, age: Duration) -> Self {
         self.session_policy.assurance_age = Some(age);
+        self
+    }
+
+    /// How long one-time tokens live that are issued from now on.
+    pub fn ticket_lives(mut self, lives: TicketLives) -> Self {
+        self.ticket_lives = lives;
         self
     }
 }

@@ -97,7 +97,7 @@ impl State {
                 std::mem::replace(&mut self.assigned, then) != then
             }
             Authenticate(number) => self.live.contains(&number),
-            Call::Can(number) => self.live.contains(&number) && self.assigned,
+            Can(number) => self.live.contains(&number) && self.assigned,
             Check => self.active && self.assigned,
         };
         (yes, self)
@@ -107,7 +107,7 @@ impl State {
 /// What changes something and is refused is refused by what is stored, which is for a moment ahead of what checks see; and
 /// a login is refused where the account changed while it was verified. So beside a change it may be refused in any state.
 fn may_refuse(history: &[Done], refused: &Done) -> bool {
-    let changes = |call: Call| !matches!(call, Authenticate(_) | Call::Can(_) | Check);
+    let changes = |call: Call| !matches!(call, Authenticate(_) | Can(_) | Check);
     let beside = |done: &Done| done.began < refused.ended && done.ended > refused.began && done != refused;
     changes(refused.call) && !refused.yes && history.iter().any(|done| changes(done.call) && beside(done))
 }
