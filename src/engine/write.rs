@@ -1,6 +1,6 @@
 //! The one write path: plan from fresh reads, commit with the audit record, plan again if somebody was faster.
 
-use super::bookkeeping::{Leftover, LeftoverRecord};
+use super::bookkeeping::{Leftover, LeftoverRecord, SEQUENCE};
 use super::events::Event;
 use super::{Engine, Portcullis};
 use crate::audit::{self, Actor, AuditKind, Body, Outcome, Subject};
@@ -9,7 +9,7 @@ use crate::crypto::trial;
 use crate::error::{Denial, Error, ErrorKind, Result};
 use crate::id::Stamp;
 use crate::secret::random;
-use crate::store::{Batch, CommitError, OperationId, Store};
+use crate::store::{Batch, CommitError, Expect, OperationId, Store};
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -205,9 +205,13 @@ impl Engine {
             let value = match (planned, staged.warrant) {
                 (Ok(value), _) => value,
                 (Err(_), Warrant::Refused(tried)) => return Err(self.refusal(actor, tried)),
-                (Err(error), _) => return Err(error),
+                (Err(error), _) => {
+                    self.catch_up();
+                    return Err(error);
+                }
             };
             if staged.batch.operations() == 0 {
+                self.catch_up();
                 return Ok((value, self.store.now().into()));
             }
             let _behind = (waiting.is_none() && staged.gives_way).then(|| self.turns.give_way(PATIENCE));
@@ -232,6 +236,18 @@ impl Engine {
             ErrorKind::Conflict,
             format!("other writers changed the same records {ATTEMPTS} times in a row; try again"),
         ))
+    }
+
+    /// Waits until the view has all that a plan may have read.
+    ///
+    /// A commit can be read from the store a moment before the view has it. Whoever is told that a change was made already
+    /// must not find it missing in the next check, just as if they had made it. A batch that can not be committed is
+    /// answered after all that came before it, and costs no disk.
+    fn catch_up(&self) {
+        let mut fence = Batch::new();
+        fence.expect(SEQUENCE, vec![u8::MAX], Expect::Present);
+        // No answer but a conflict is possible while the store runs, and a store that has stopped answers every check so.
+        let _ = self.store.commit(fence);
     }
 
     /// Plans a change of the application's and commits nothing: whether it would be refused, and how.
