@@ -208,6 +208,10 @@ kinds! {
     132 PasskeyRemoved "authn_passkey_removed",
     /// A passkey is refused from now on: its counter did not grow, so that it may have been copied.
     133 PasskeySuspended "authn_passkey_suspended",
+    /// A refresh token was presented after it had been spent; the session has ended.
+    136 RefreshTokenReused "authn_refresh_token_reuse",
+    /// A refresh token was presented from another device than its login named; the session has ended.
+    137 RefreshTokenElsewhere "authn_refresh_token_elsewhere",
 }
 
 impl AuditKind {

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::factor::TotpSettings;
 use crate::history::HistoryPolicy;
 use crate::secret::{Entropy, SystemEntropy};
-use crate::session::SessionLimits;
+use crate::session::{RefreshPolicy, SessionLimits};
 use crate::store::{Faults, MemoryStore, Store};
 use crate::throttle::ThrottlePolicy;
 use crate::ticket::TicketLives;
@@ -54,6 +54,7 @@ pub struct Builder {
     totp: TotpSettings,
     passwords: PasswordRules,
     limits: SessionLimits,
+    pub(super) refresh: RefreshPolicy,
     ticket_lives: TicketLives,
     history: HistoryPolicy,
     hooks: Hooks,
@@ -90,6 +91,7 @@ impl Builder {
             totp: TotpSettings::default(),
             passwords: PasswordRules::default(),
             limits: SessionLimits::default(),
+            refresh: RefreshPolicy::default(),
             ticket_lives: TicketLives::default(),
             history: HistoryPolicy::new(),
             hooks: Hooks::default(),
@@ -421,8 +423,7 @@ impl Builder {
     }
 
     pub(super) fn start(self, store: Box<dyn Store>) -> Result<Portcullis> {
-        self.history.check()?;
-        self.throttle.check()?;
+        (self.history.check()?, self.throttle.check()?, self.refresh.check()?);
         let gate = Gate::new(self.admission_limits()?);
         #[cfg_attr(
             not(any(feature = "legacy", feature = "testing")),
@@ -446,6 +447,7 @@ impl Builder {
             passwords: self.passwords,
             names: self.names,
             limits: self.limits,
+            refresh: self.refresh,
             ticket_lives: self.ticket_lives,
             history: self.history,
             hooks: self.hooks,

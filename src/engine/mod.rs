@@ -35,6 +35,7 @@ mod permissions;
 #[cfg(feature = "testing")]
 mod populate;
 mod principal;
+mod refresh;
 mod review;
 mod roles;
 mod scopes;
@@ -90,7 +91,7 @@ pub use verify::Verification;
 #[cfg(feature = "testing")]
 pub(crate) use {
     populate::{
-        assignments as populate_assignments, hash_for_nobody, put_row, sessions as populate_sessions,
+        assignments as populate_assignments, hash_for_nobody, put_rows, sessions as populate_sessions,
         users as populate_users,
     },
     throttle::populate_failures,
@@ -105,7 +106,7 @@ use crate::factor::TotpSettings;
 use crate::history::HistoryPolicy;
 use crate::id::UserId;
 use crate::secret::Entropy;
-use crate::session::SessionLimits;
+use crate::session::{RefreshPolicy, SessionLimits};
 use crate::store::{Change, Scan, Sink, Store, Table};
 use crate::throttle::ThrottlePolicy;
 use crate::ticket::TicketLives;
@@ -330,6 +331,7 @@ pub(crate) struct Engine {
     passwords: PasswordRules,
     user_ids: ids::UserIds,
     limits: SessionLimits,
+    refresh: RefreshPolicy,
     ticket_lives: TicketLives,
     history: HistoryPolicy,
     events: events::Bus,
@@ -357,6 +359,7 @@ struct Parts {
     passwords: PasswordRules,
     names: NameRules,
     limits: SessionLimits,
+    refresh: RefreshPolicy,
     ticket_lives: TicketLives,
     history: HistoryPolicy,
     hooks: events::Hooks,
@@ -382,6 +385,7 @@ impl Engine {
             passwords,
             names,
             limits,
+            refresh,
             ticket_lives,
             history,
             hooks,
@@ -408,6 +412,7 @@ impl Engine {
             passwords,
             user_ids,
             limits,
+            refresh,
             ticket_lives,
             history,
             events: events::Bus::new(hooks),

@@ -493,6 +493,8 @@ fn every_change_writes_exactly_one_record_that_says_who_did_what_to_whom() {
         AuditKind::BreachCheckFailed,
         AuditKind::NameConfusable,
         AuditKind::PasskeySuspended,
+        AuditKind::RefreshTokenReused,
+        AuditKind::RefreshTokenElsewhere,
     ]);
     kinds.extend(PRESENTED);
     assert!(kinds.iter().eq(AuditKind::ALL), "{kinds:?}");

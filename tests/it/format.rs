@@ -80,6 +80,14 @@ fn fill(gate: &Portcullis) {
         };
         gate.login(&Credentials::password("ada", PASSWORD), &client).unwrap();
     }
+    // One that can be refreshed, before it was and after.
+    for refreshes in 0..2 {
+        let who = Credentials::password("ada", PASSWORD);
+        let mut login = gate.login(&who, &Client::new().refreshable()).unwrap();
+        for _ in 0..refreshes {
+            login = gate.refresh(login.refresh_token().unwrap(), &Client::new()).unwrap();
+        }
+    }
     let from = Client::new().ip("192.0.2.1".parse().unwrap());
     gate.login(&Credentials::password("ada", OTHER), &from).unwrap_err();
     // One that is remembered, one that was issued and one that is marked.

@@ -407,7 +407,9 @@ impl Engine {
         let roles = duty::for_new_session(plan, user, roles)?;
         let device = self.stage_device(plan, user, client, progress.device)?;
         let (token, id, digest) = Token::mint(&*self.entropy)?;
-        let expires = plan.now.saturating_add(self.limits.absolute);
+        let (refresh, family) = self.begin_family(client, id, plan.now)?;
+        let limits = self.limits_for(client);
+        let expires = plan.now.saturating_add(limits.absolute);
         let (authenticated, expires) =
             progress.span.map_or((plan.now, expires), |(since, until)| (since, until.min(expires)));
         let record = SessionRecord {
@@ -417,7 +419,7 @@ impl Engine {
             generation: progress.generation,
             created: plan.now,
             seen: plan.now,
-            idle_secs: self.limits.idle_secs,
+            idle_secs: limits.idle_secs,
             expires,
             device: client.device.clone(),
             ip: client.ip,
@@ -429,7 +431,7 @@ impl Engine {
             era: session::expect_era(plan.store, &mut plan.batch)?,
             label: String::new(),
             impersonator: None,
-            access_until: None,
+            family,
         };
         plan.batch.insert(&record)?;
         self.stage_success(plan, &record, client, &device)?;
@@ -437,6 +439,7 @@ impl Engine {
         plan.record(AuditKind::LoginSuccess, entry)?;
         Ok(LoginStep::Done(Login {
             token,
+            refresh,
             device_token: device.token,
             session: record.into(),
             successor: progress.successor,

@@ -8,6 +8,7 @@
 
 mod apply;
 mod bits;
+mod family;
 mod flags;
 mod lines;
 mod notes;
