@@ -158,7 +158,8 @@ mod tests {
                 assert!(!seen.iter().any(|old| old == text), "{round}");
                 seen.push(text.to_owned());
             }
-            let [access, refresh] = [pair.access.as_str(), pair.refresh.as_str()].map(|t| &t[20..40]);
+            let [access, refresh] =
+                [pair.access.as_str(), pair.refresh.as_str()].map(|text| text.get(20..40));
             assert_ne!(access, refresh);
             token = next;
         }

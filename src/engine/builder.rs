@@ -423,7 +423,8 @@ impl Builder {
     }
 
     pub(super) fn start(self, store: Box<dyn Store>) -> Result<Portcullis> {
-        (self.history.check()?, self.throttle.check()?, self.refresh.check()?);
+        self.history.check()?;
+        self.throttle.check()?;
         let gate = Gate::new(self.admission_limits()?);
         #[cfg_attr(
             not(any(feature = "legacy", feature = "testing")),

@@ -392,6 +392,7 @@ impl Engine {
             rules,
             ..
         } = parts;
+        refresh.check()?;
         let view = Arc::new(View::new()?);
         load(&*store, &view)?;
         store.watch(Arc::clone(&view) as Arc<dyn Sink>);

@@ -80,14 +80,6 @@ fn fill(gate: &Portcullis) {
         };
         gate.login(&Credentials::password("ada", PASSWORD), &client).unwrap();
     }
-    // One that can be refreshed, before it was and after.
-    for refreshes in 0..2 {
-        let who = Credentials::password("ada", PASSWORD);
-        let mut login = gate.login(&who, &Client::new().refreshable()).unwrap();
-        for _ in 0..refreshes {
-            login = gate.refresh(login.refresh_token().unwrap(), &Client::new()).unwrap();
-        }
-    }
     let from = Client::new().ip("192.0.2.1".parse().unwrap());
     gate.login(&Credentials::password("ada", OTHER), &from).unwrap_err();
     // One that is remembered, one that was issued and one that is marked.
@@ -129,6 +121,14 @@ fn fill(gate: &Portcullis) {
     gate.send_code(&challenge, mail).unwrap();
     gate.roles().update(other, RoleChange::new().assurance(Assurance::Two)).unwrap();
     fill_tickets(gate, carol);
+    // Sessions that can be refreshed, before they were and after.
+    for refreshes in 0..2 {
+        let who = Credentials::password("dan", OTHER);
+        let mut login = gate.login(&who, &Client::new().refreshable()).unwrap();
+        for _ in 0..refreshes {
+            login = gate.refresh(login.refresh_token().unwrap(), &Client::new()).unwrap();
+        }
+    }
 }
 
 /// One-time tokens of each purpose, and in each state.

@@ -11,6 +11,9 @@ use portcullis::{
 };
 use std::time::Duration;
 
+/// What ends a session because of its refresh token.
+pub(crate) const ENDED: [AuditKind; 2] = [AuditKind::RefreshTokenReused, AuditKind::RefreshTokenElsewhere];
+
 const MINUTE: Duration = Duration::from_secs(60);
 
 pub(crate) fn client() -> Client {
