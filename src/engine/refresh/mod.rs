@@ -253,3 +253,6 @@ fn end_family(
 fn source(client: &Client) -> String {
     client.ip.map(|ip| format!(" from {ip}")).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;
