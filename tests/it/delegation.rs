@@ -80,6 +80,7 @@ fn what_is_written_in_nobodys_name_is_known() {
         ("passwords.rs", 3),    // a user's own change, its refusal, and a breach check that failed
         ("populate.rs", 1),     // for benches only
         ("refresh/mod.rs", 1),  // a session, in the name of who presents its refresh token
+        ("refresh/tests.rs", 1), // tests
         ("separation.rs", 1),   // that there are sets of roles at all, for whom the handle lets make one
         ("session_roles.rs", 1), // what was refused, in the name of who tried
         ("sweep.rs", 3),        // what has no effect any more, and last-seen times
