@@ -43,6 +43,32 @@ fn written(gate: &Portcullis, operation: impl FnOnce()) -> Vec<StoredRow> {
     dump(gate).unwrap().into_iter().filter(|row| !before.contains(&key(row))).collect()
 }
 
+/// The median times of one operation and of one commit of its bare rows. They take turns of some milliseconds, so that both
+/// see the same minute of the machine.
+fn alternately<S: Send>(
+    gate: &Portcullis,
+    states: &mut [S],
+    rows: &mut [Vec<StoredRow>],
+    step: impl Fn(&mut S) + Sync,
+) -> (Duration, Duration) {
+    let turn = states.len() as u64 * 24;
+    let (mut own, mut bare) = (Vec::new(), Vec::new());
+    for _ in 0..size(101, 1) {
+        own.push(on_threads(states, turn, &step));
+        bare.push(on_threads(rows, turn, |rows| danger_put_all(gate, rows).unwrap()));
+    }
+    let median = |mut times: Vec<Duration>| {
+        times.sort_unstable();
+        times[times.len() / 2] / u32::try_from(turn).unwrap()
+    };
+    (median(own), median(bare))
+}
+
+fn told(own: Duration, bare: Duration, (rows, bytes): (usize, usize)) -> String {
+    let (rate, ratio) = (1.0 / own.as_secs_f64(), bare.as_secs_f64() / own.as_secs_f64());
+    format!("  {ratio:.2} x, {rate:.0} /s, {rows} rows, {bytes} B")
+}
+
 fn refresh(criterion: &mut Criterion) {
     let mut report = Report::default();
     // Beside the build output: a temporary directory may be in memory, where syncing costs nothing.
@@ -73,35 +99,26 @@ fn refresh(criterion: &mut Criterion) {
             rows[0].iter().map(|row| row.key.len() + row.value.len()).sum::<usize>()
         };
         let sizes = [(rotated[0].len(), bytes(&rotated)), (opened[0].len(), bytes(&opened))];
-        // Each beside its bare commits, so that the same minute of the machine is compared.
-        let bare_rotation =
-            report.bench(&mut group, &format!("the bare rows, {threads} threads"), "", 1, |n| {
-                on_threads(&mut rotated, n, |rows| danger_put_all(&gate, rows).unwrap())
-            });
-        // The bare commits have put rows back as they were.
+        // The bare commits put rows back as they were, so that the sessions which are refreshed are others.
         for (token, name) in tokens.iter_mut().zip(names) {
             open(&gate, name, &client).refresh_token().unwrap().as_str().clone_into(token);
         }
-        let rotation = report.bench(&mut group, &format!("refresh, {threads} threads"), "", 1, |n| {
-            on_threads(&mut tokens, n, |token| {
-                let login = gate.refresh(&*token, &client).unwrap();
-                login.refresh_token().unwrap().as_str().clone_into(token);
-            })
-        });
-        let told = |bare: Duration, spent: Duration, (rows, bytes): (usize, usize)| {
-            let rate = 1.0 / spent.as_secs_f64();
-            format!("{:.2} x, {rate:.0} /s, {rows} rows, {bytes} B", bare.as_secs_f64() / spent.as_secs_f64())
-        };
-        report.line("  against the bare rows", ">= 0.9 x", told(bare_rotation, rotation, sizes[0]));
         let mut opening = names.to_vec();
-        let session = report.bench(&mut group, &format!("new session, {threads} threads"), "", 1, |n| {
-            on_threads(&mut opening, n, |name| drop(open(&gate, name, &client)))
+        let refresh = |token: &mut String| {
+            let login = gate.refresh(&*token, &client).unwrap();
+            login.refresh_token().unwrap().as_str().clone_into(token);
+        };
+        let new_session = |name: &mut String| drop(open(&gate, name, &client));
+        report.bench(&mut group, &format!("refresh, {threads} threads"), "", 1, |n| {
+            on_threads(&mut tokens, n, refresh)
         });
-        let bare_session =
-            report.bench(&mut group, &format!("its bare rows, {threads} threads"), "", 1, |n| {
-                on_threads(&mut opened, n, |rows| danger_put_all(&gate, rows).unwrap())
-            });
-        report.line("  against its bare rows", ">= 0.9 x", told(bare_session, session, sizes[1]));
+        let (own, bare) = alternately(&gate, &mut tokens, &mut rotated, refresh);
+        report.line("  against the bare rows", ">= 0.9 x", told(own, bare, sizes[0]));
+        report.bench(&mut group, &format!("new session, {threads} threads"), "", 1, |n| {
+            on_threads(&mut opening, n, new_session)
+        });
+        let (own, bare) = alternately(&gate, &mut opening, &mut opened, new_session);
+        report.line("  against the bare rows", ">= 0.9 x", told(own, bare, sizes[1]));
     }
     group.finish();
     report.print("durable refreshes and new sessions");
