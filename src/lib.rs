@@ -59,8 +59,8 @@ pub use credential::{
     BreachCheck, BreachError, BreachFile, BreachQuery, MustChange, PasswordPolicy, PasswordState,
 };
 pub use crypto::{
-    Admission, DeviceToken, KeyId, Keyring, OneTimeToken, PasswordCost, RecoveryCode, Token, TokenPurpose,
-    TotpAlgorithm,
+    Admission, DeviceToken, KeyId, Keyring, OneTimeToken, PasswordCost, RecoveryCode, RefreshToken, Token,
+    TokenPurpose, TotpAlgorithm,
 };
 pub use delegation::{Ability, Delegation, RoleRange};
 pub use device::Device;
@@ -95,7 +95,7 @@ pub use role::{Role, RoleChange};
 pub use scope::Scope;
 pub use secret::{Entropy, SystemEntropy};
 pub use separation::{Separation, SeparationKind};
-pub use session::{Client, ParallelSessions, Session, SessionLimits};
+pub use session::{Client, ParallelSessions, RefreshPolicy, Session, SessionLimits};
 #[cfg(feature = "tokio")]
 pub use surface::AsyncPortcullis;
 pub use throttle::{Failures, LoginProtection, ThrottlePolicy, TriedFrom};

@@ -214,6 +214,10 @@ kinds! {
     133 PasskeySuspended "authn_passkey_suspended",
     /// A signed token was issued; those of the same session that end in the same hour have no record of their own.
     134 SignedTokenIssued "authn_signed_token_created",
+    /// A refresh token was presented after it had been spent; the session has ended.
+    136 RefreshTokenReused "authn_refresh_token_reuse",
+    /// A refresh token was presented from another device than its login named; the session has ended.
+    137 RefreshTokenElsewhere "authn_refresh_token_elsewhere",
 }
 
 impl AuditKind {

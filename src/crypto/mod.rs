@@ -7,6 +7,7 @@ mod keys;
 mod legacy;
 mod password;
 mod recovery;
+mod refresh;
 mod token;
 mod totp;
 
@@ -24,6 +25,8 @@ pub(crate) use password::Pause;
 pub(crate) use password::{MAX_PASSWORD_BYTES, Normal, PasswordHasher, Verdict, pepper_of};
 pub use recovery::RecoveryCode;
 pub(crate) use recovery::{matching_code, sent_code};
+pub use refresh::RefreshToken;
+pub(crate) use refresh::{Pair, PresentedRefresh, first_refresh};
 pub(crate) use token::{DeviceProof, Digest, Presented, Purpose};
 pub use token::{DeviceToken, OneTimeToken, Token, TokenPurpose};
 pub use totp::TotpAlgorithm;

@@ -114,8 +114,8 @@ impl TokenPurpose {
     }
 }
 
-const ID_BYTES: usize = 8;
-const SECRET_BYTES: usize = 32;
+pub(super) const ID_BYTES: usize = 8;
+pub(super) const SECRET_BYTES: usize = 32;
 const CHECK_BYTES: usize = 4;
 const RAW_BYTES: usize = ID_BYTES + SECRET_BYTES + CHECK_BYTES;
 /// Session ids below this one are not given out.
@@ -129,7 +129,7 @@ const TEXT_BYTES: usize = PREFIX_BYTES + 59;
 /// It is shown once, by the login that made it; the database holds its BLAKE3 digest only. `Debug` does not show it,
 /// it has no `Display`, and it wipes itself when dropped. Hand the text to the client with
 /// [`as_str`](Self::as_str).
-pub struct Token(Zeroizing<String>);
+pub struct Token(pub(super) Zeroizing<String>);
 
 impl Token {
     /// The text to hand to the client.
@@ -148,21 +148,28 @@ impl Token {
 fn mint(entropy: &dyn Entropy, purpose: Purpose) -> Result<(Zeroizing<String>, Presented)> {
     for _ in 0..DRAWS {
         let drawn = random::<{ ID_BYTES + SECRET_BYTES }>(entropy)?;
-        let mut raw = Zeroizing::new([0; RAW_BYTES]);
-        let (body, check) = raw.split_at_mut(ID_BYTES + SECRET_BYTES);
-        body.copy_from_slice(drawn.as_slice());
-        check.copy_from_slice(&checksum(purpose, body));
-        let presented = Presented::from_raw(purpose, &raw);
+        let (text, presented) = assemble(purpose, &drawn);
         // The lowest ids mark free lines in the view.
-        if presented.id < SMALLEST_ID {
-            continue;
+        if presented.id >= SMALLEST_ID {
+            return Ok((text, presented));
         }
-        let mut text = Zeroizing::new(String::with_capacity(TEXT_BYTES));
-        text.push_str(purpose.prefix());
-        text.push_str(&Zeroizing::new(URL_SAFE_NO_PAD.encode_to_string(raw.as_slice())));
-        return Ok((text, presented));
     }
     Err(Error::new(ErrorKind::Storage, format!("the random generator gave no token id in {DRAWS} draws")))
+}
+
+/// The token of a public number and a secret.
+pub(super) fn assemble(
+    purpose: Purpose,
+    body: &[u8; ID_BYTES + SECRET_BYTES],
+) -> (Zeroizing<String>, Presented) {
+    let mut raw = Zeroizing::new([0; RAW_BYTES]);
+    let (sealed, check) = raw.split_at_mut(ID_BYTES + SECRET_BYTES);
+    sealed.copy_from_slice(body);
+    check.copy_from_slice(&checksum(purpose, body));
+    let mut text = Zeroizing::new(String::with_capacity(TEXT_BYTES));
+    text.push_str(purpose.prefix());
+    text.push_str(&Zeroizing::new(URL_SAFE_NO_PAD.encode_to_string(raw.as_slice())));
+    (text, Presented::from_raw(purpose, &raw))
 }
 
 /// For who finds a token and has no database to ask: the engine itself needs none, as the digest covers these bytes too.
@@ -332,7 +339,13 @@ impl Presented {
         self.id
     }
 
-    fn is_intact(&self) -> bool {
+    /// The secret, and nothing else of the token.
+    pub(super) fn secret(&self) -> &[u8] {
+        self.hashed.get(PREFIX_BYTES + ID_BYTES..PREFIX_BYTES + ID_BYTES + SECRET_BYTES).unwrap_or_default()
+    }
+
+    /// Whether its checksum is right.
+    pub(super) fn is_intact(&self) -> bool {
         let (sealed, check) = self.hashed.split_at(self.hashed.len() - CHECK_BYTES);
         let sum = Purpose::ALL.iter().find(|purpose| sealed.starts_with(purpose.prefix().as_bytes()));
         sum.is_some_and(|purpose| checksum(*purpose, sealed.get(PREFIX_BYTES..).unwrap_or_default()) == check)

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::factor::TotpSettings;
 use crate::history::HistoryPolicy;
 use crate::secret::{Entropy, SystemEntropy};
-use crate::session::{SessionLimits, SessionPolicy};
+use crate::session::{RefreshPolicy, SessionLimits, SessionPolicy};
 use crate::store::{Faults, MemoryStore, Store};
 use crate::throttle::ThrottlePolicy;
 use crate::ticket::TicketLives;
@@ -57,6 +57,7 @@ pub struct Builder {
     passwords: PasswordRules,
     limits: SessionLimits,
     session_policy: SessionPolicy,
+    pub(super) refresh: RefreshPolicy,
     ticket_lives: TicketLives,
     history: HistoryPolicy,
     hooks: Hooks,
@@ -95,6 +96,7 @@ impl Builder {
             passwords: PasswordRules::default(),
             limits: SessionLimits::default(),
             session_policy: SessionPolicy::default(),
+            refresh: RefreshPolicy::default(),
             ticket_lives: TicketLives::default(),
             history: HistoryPolicy::new(),
             hooks: Hooks::default(),
@@ -444,6 +446,7 @@ impl Builder {
             names: self.names,
             limits: self.limits,
             session_policy: self.session_policy,
+            refresh: self.refresh,
             ticket_lives: self.ticket_lives,
             history: self.history,
             hooks: self.hooks,

@@ -175,6 +175,11 @@ impl fmt::Debug for Rules {
 }
 
 impl Engine {
+    /// Whether there are rules at all.
+    pub(super) fn has_rules(&self) -> bool {
+        !self.rules.0.is_empty()
+    }
+
     /// The engine's answer, or a refusal where it is a yes that a rule takes away.
     // Who asks is put together where there is a rule only: without one it would be the dearest part.
     #[inline]

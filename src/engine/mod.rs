@@ -40,6 +40,7 @@ mod permissions;
 mod populate;
 mod principal;
 mod recency;
+mod refresh;
 mod review;
 mod roles;
 mod scopes;
@@ -101,7 +102,7 @@ pub use verify::Verification;
 #[cfg(feature = "testing")]
 pub(crate) use {
     populate::{
-        assignments as populate_assignments, hash_for_nobody, put_row, sessions as populate_sessions,
+        assignments as populate_assignments, hash_for_nobody, put_rows, sessions as populate_sessions,
         users as populate_users,
     },
     throttle::populate_failures,
@@ -116,7 +117,7 @@ use crate::factor::TotpSettings;
 use crate::history::HistoryPolicy;
 use crate::id::UserId;
 use crate::secret::Entropy;
-use crate::session::{SessionLimits, SessionPolicy};
+use crate::session::{RefreshPolicy, SessionLimits, SessionPolicy};
 use crate::store::{Change, Scan, Sink, Store, Table};
 use crate::throttle::ThrottlePolicy;
 use crate::ticket::TicketLives;
@@ -344,6 +345,7 @@ pub(crate) struct Engine {
     user_ids: ids::UserIds,
     limits: SessionLimits,
     session_policy: SessionPolicy,
+    refresh: RefreshPolicy,
     ticket_lives: TicketLives,
     history: HistoryPolicy,
     events: events::Bus,
@@ -376,6 +378,7 @@ struct Parts {
     names: NameRules,
     limits: SessionLimits,
     session_policy: SessionPolicy,
+    refresh: RefreshPolicy,
     ticket_lives: TicketLives,
     history: HistoryPolicy,
     hooks: events::Hooks,
@@ -403,6 +406,7 @@ impl Engine {
             names,
             limits,
             session_policy,
+            refresh,
             ticket_lives,
             history,
             hooks,
@@ -412,6 +416,7 @@ impl Engine {
         } = parts;
         let ending = Arc::new(ending::Ending::default());
         let feed = feed::Feed::new(feed, &ending)?;
+        refresh.check()?;
         let view = Arc::new(View::new()?);
         load(&*store, &view)?;
         let user_ids = ids::UserIds::default();
@@ -433,6 +438,7 @@ impl Engine {
             user_ids,
             limits,
             session_policy,
+            refresh,
             ticket_lives,
             history,
             events: events::Bus::new(hooks),

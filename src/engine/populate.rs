@@ -103,7 +103,7 @@ pub(crate) fn sessions(gate: &Portcullis, users: &[UserId]) -> Result<Vec<Token>
             era: session::era(&*engine.store)?,
             label: String::new(),
             impersonator: None,
-            access_until: None,
+            family: None,
         })?;
         tokens.push(token);
         filler.commit_if_full()?;
@@ -117,10 +117,16 @@ pub(crate) fn hash_for_nobody(gate: &Portcullis, password: &str) -> Result<()> {
     gate.engine().hasher.verify(password, None, Source::Unknown).map(drop)
 }
 
-pub(crate) fn put_row(gate: &Portcullis, table: &str, key: &[u8], value: &[u8]) -> Result<()> {
-    let found = super::TABLES.concat().into_iter().find(|known| known.name == table);
-    let table = found.ok_or_else(|| Error::not_found("table", format_args!("\"{table}\"")))?;
+/// Rows of tables by name, with their keys and values, in one commit.
+pub(crate) fn put_rows<'r>(
+    gate: &Portcullis,
+    rows: impl IntoIterator<Item = (&'r str, &'r [u8], &'r [u8])>,
+) -> Result<()> {
     let mut filler = Filler { gate, batch: Batch::new() };
-    filler.batch.put(table, key.to_vec(), value.to_vec());
+    for (table, key, value) in rows {
+        let found = super::TABLES.iter().copied().flatten().find(|known| known.name == table);
+        let table = found.ok_or_else(|| Error::not_found("table", format_args!("\"{table}\"")))?;
+        filler.batch.put(*table, key.to_vec(), value.to_vec());
+    }
     filler.commit()
 }

@@ -442,7 +442,7 @@ impl Engine {
 
     /// An outage is never told as a refusal.
     #[cold]
-    fn refuse_session(&self) -> Error {
+    pub(super) fn refuse_session(&self) -> Error {
         if self.view.is_stopped() { self.stopped() } else { Error::denied(Denial::Session) }
     }
 

@@ -1,11 +1,12 @@
 //! Sessions: who is logged in, from where, and until when.
 
+mod family;
 mod ops;
 mod record;
 
-#[cfg(feature = "testing")]
-pub(crate) use ops::era;
-pub(crate) use ops::{expect_era, stage_next_era};
+pub use family::RefreshPolicy;
+pub(crate) use family::{Family, Former, Standing};
+pub(crate) use ops::{era, expect_era, stage_next_era};
 pub(crate) use record::{
     SESSION, SESSION_BY_EXPIRY, SESSION_BY_USER, SESSION_ERA, SessionEraRecord, SessionRecord, TABLES,
 };
@@ -64,6 +65,7 @@ pub struct Client {
     pub(crate) ip: Option<IpAddr>,
     pub(crate) user_agent: String,
     pub(crate) known_as: KnownAs,
+    pub(crate) refreshable: bool,
 }
 
 /// The device token that a client presents. It takes no part in comparisons, so that clients can be compared by `==`, and

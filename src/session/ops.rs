@@ -6,7 +6,6 @@ use crate::id::Key;
 use crate::store::{self, Batch, Expect, Store};
 
 /// The present era.
-#[cfg(feature = "testing")]
 pub(crate) fn era(store: &dyn Store) -> Result<u16> {
     Ok(store::read::<SessionEraRecord>(store, &0)?.map_or(0, |row| row.record.era))
 }

@@ -32,6 +32,8 @@ pub(crate) const ELSEWHERE: &[AuditKind] = &[
     AuditKind::NameConfusable,
     AuditKind::PasskeySuspended,
     AuditKind::SignedTokenIssued,
+    AuditKind::RefreshTokenReused,
+    AuditKind::RefreshTokenElsewhere,
     AuditKind::Reauthenticated,
 ];
 

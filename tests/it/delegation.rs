@@ -82,6 +82,8 @@ fn what_is_written_in_nobodys_name_is_known() {
         ("passkeys/probe.rs", 2), // for tests only
         ("passwords.rs", 3),    // a user's own change, its refusal, and a breach check that failed
         ("populate.rs", 1),     // for benches only
+        ("refresh/mod.rs", 1),  // a session, in the name of who presents its refresh token
+        ("refresh/tests.rs", 1), // tests
         ("separation.rs", 1),   // that there are sets of roles at all, for whom the handle lets make one
         ("session_roles.rs", 1), // what was refused, in the name of who tried
         ("signed.rs", 1),       // that a session has signed tokens out, in the name of its user

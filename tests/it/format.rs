@@ -124,6 +124,14 @@ fn fill(gate: &Portcullis) {
     gate.users().create(NewUser::new("gus").password(PASSWORD)).unwrap();
     let login = gate.login(&Credentials::password("gus", PASSWORD), &Client::new()).unwrap();
     crate::jwt::issue(gate, login.token()).unwrap();
+    // Sessions that can be refreshed, before they were and after.
+    for refreshes in 0..2 {
+        let who = Credentials::password("dan", OTHER);
+        let mut login = gate.login(&who, &Client::new().refreshable()).unwrap();
+        for _ in 0..refreshes {
+            login = gate.refresh(login.refresh_token().unwrap(), &Client::new()).unwrap();
+        }
+    }
 }
 
 /// One-time tokens of each purpose, and in each state.

@@ -77,6 +77,10 @@ pub enum EventKind {
     /// A passkey was suspended because its counter did not grow: somebody else may have a copy.
     #[cfg(feature = "passkeys")]
     PasskeySuspended(PasskeyId),
+    /// A refresh token was presented after it had been spent: somebody else may have it. The session has ended.
+    RefreshTokenReused,
+    /// A refresh token was presented from another device than its login named. The session has ended.
+    RefreshTokenElsewhere,
     /// A recovery code was used in the place of a second factor.
     RecoveryCodeUsed,
     /// The account has another status.
@@ -107,6 +111,8 @@ impl EventKind {
             Self::PasskeyChanged(_) => "passkey_changed",
             #[cfg(feature = "passkeys")]
             Self::PasskeySuspended(_) => "passkey_suspended",
+            Self::RefreshTokenReused => "refresh_token_reused",
+            Self::RefreshTokenElsewhere => "refresh_token_elsewhere",
             Self::RecoveryCodeUsed => "recovery_code_used",
             Self::StatusChanged(_) => "status_changed",
         }

@@ -9,6 +9,7 @@
 #[cfg(not(view_model))]
 mod apply;
 mod bits;
+mod family;
 mod flags;
 mod lines;
 mod notes;
