@@ -54,6 +54,8 @@ pub enum Denial {
     Permission,
     /// The actor's delegation does not cover what was asked for.
     Delegation,
+    /// Somebody acts as the user there, and this is for the user alone.
+    Impersonated,
 }
 
 impl Denial {
@@ -337,6 +339,7 @@ impl fmt::Display for Denial {
             Self::Session => "the token names no live session; log in again",
             Self::Permission => "the permission is not granted",
             Self::Delegation => "the actor's delegation does not cover this",
+            Self::Impersonated => "somebody acts as the user there, and this is for the user alone",
         })
     }
 }

@@ -89,7 +89,7 @@ pub use role::{Role, RoleChange};
 pub use scope::Scope;
 pub use secret::{Entropy, SystemEntropy};
 pub use separation::{Separation, SeparationKind};
-pub use session::{Client, Session, SessionLimits};
+pub use session::{Client, Impersonation, ImpersonationPolicy, Impersonator, Session, SessionLimits};
 #[cfg(feature = "tokio")]
 pub use surface::AsyncPortcullis;
 pub use throttle::{Failures, LoginProtection, ThrottlePolicy, TriedFrom};

@@ -208,6 +208,10 @@ kinds! {
     132 PasskeyRemoved "authn_passkey_removed",
     /// A passkey is refused from now on: its counter did not grow, so that it may have been copied.
     133 PasskeySuspended "authn_passkey_suspended",
+    /// Somebody began to act as another user, the subject, in the session that is named; the detail has the reason.
+    144 ImpersonationStarted "authn_impersonation_start",
+    /// Somebody was refused to act as another user, or, acting as one, what is for that user alone; the detail says what.
+    145 ImpersonationRefused "authn_impersonation_fail",
 }
 
 impl AuditKind {

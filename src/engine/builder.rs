@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::factor::TotpSettings;
 use crate::history::HistoryPolicy;
 use crate::secret::{Entropy, SystemEntropy};
-use crate::session::SessionLimits;
+use crate::session::{ImpersonationPolicy, SessionLimits};
 use crate::store::{Faults, MemoryStore, Store};
 use crate::throttle::ThrottlePolicy;
 use crate::ticket::TicketLives;
@@ -54,6 +54,7 @@ pub struct Builder {
     totp: TotpSettings,
     passwords: PasswordRules,
     limits: SessionLimits,
+    pub(super) impersonation: Option<ImpersonationPolicy>,
     ticket_lives: TicketLives,
     history: HistoryPolicy,
     hooks: Hooks,
@@ -90,6 +91,7 @@ impl Builder {
             totp: TotpSettings::default(),
             passwords: PasswordRules::default(),
             limits: SessionLimits::default(),
+            impersonation: None,
             ticket_lives: TicketLives::default(),
             history: HistoryPolicy::new(),
             hooks: Hooks::default(),
@@ -446,6 +448,7 @@ impl Builder {
             passwords: self.passwords,
             names: self.names,
             limits: self.limits,
+            impersonation: self.impersonation,
             ticket_lives: self.ticket_lives,
             history: self.history,
             hooks: self.hooks,

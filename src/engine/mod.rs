@@ -24,6 +24,7 @@ mod hierarchy;
 mod history;
 mod identify;
 mod ids;
+mod impersonation;
 #[cfg(feature = "import")]
 mod import;
 mod login;
@@ -105,7 +106,7 @@ use crate::factor::TotpSettings;
 use crate::history::HistoryPolicy;
 use crate::id::UserId;
 use crate::secret::Entropy;
-use crate::session::SessionLimits;
+use crate::session::{ImpersonationPolicy, SessionLimits};
 use crate::store::{Change, Scan, Sink, Store, Table};
 use crate::throttle::ThrottlePolicy;
 use crate::ticket::TicketLives;
@@ -153,6 +154,8 @@ pub struct Portcullis {
     actor: Actor,
     /// Whether every change is checked against the delegations of the actor.
     delegated: bool,
+    /// Who acts as the actor, where somebody else does.
+    impersonator: Option<UserId>,
 }
 
 impl fmt::Debug for Portcullis {
@@ -160,6 +163,7 @@ impl fmt::Debug for Portcullis {
         f.debug_struct("Portcullis")
             .field("actor", &self.actor)
             .field("delegated", &self.delegated)
+            .field("impersonator", &self.impersonator)
             .field("version", &self.engine.store.now())
             .finish_non_exhaustive()
     }
@@ -189,17 +193,18 @@ impl Portcullis {
     }
 
     fn of(engine: Engine) -> Self {
-        Self { engine: Arc::new(engine), actor: Actor::System, delegated: false }
+        Self { engine: Arc::new(engine), actor: Actor::System, delegated: false, impersonator: None }
     }
 
     /// The same database, with this user as the actor in the audit log and the giver of assignments. It does not
     /// check what the user may do: that is for the caller to check first, or for [`delegated`](Self::delegated). A handle
-    /// that is delegated already stays what it is, with the actor that it has.
+    /// that is delegated already stays what it is, with the actor that it has, and so does one in whose actor's place
+    /// somebody else acts.
     #[must_use]
     pub fn acting_as(&self, user: UserId) -> Self {
-        match self.delegated {
+        match self.delegated || self.impersonator.is_some() {
             true => self.clone(),
-            false => Self { engine: Arc::clone(&self.engine), actor: Actor::User(user), delegated: false },
+            false => Self { actor: Actor::User(user), ..self.clone() },
         }
     }
 
@@ -330,6 +335,7 @@ pub(crate) struct Engine {
     passwords: PasswordRules,
     user_ids: ids::UserIds,
     limits: SessionLimits,
+    impersonation: Option<ImpersonationPolicy>,
     ticket_lives: TicketLives,
     history: HistoryPolicy,
     events: events::Bus,
@@ -357,6 +363,7 @@ struct Parts {
     passwords: PasswordRules,
     names: NameRules,
     limits: SessionLimits,
+    impersonation: Option<ImpersonationPolicy>,
     ticket_lives: TicketLives,
     history: HistoryPolicy,
     hooks: events::Hooks,
@@ -408,6 +415,7 @@ impl Engine {
             passwords,
             user_ids,
             limits,
+            impersonation: parts.impersonation,
             ticket_lives,
             history,
             events: events::Bus::new(hooks),

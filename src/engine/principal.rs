@@ -2,6 +2,7 @@
 //! holds across I/O, no allocation, no storage.
 
 use super::context::Asker;
+use super::impersonation::Asked;
 use super::view::{Answer, SessionHandle, ViewTime};
 use super::{Engine, Portcullis};
 use crate::crypto::{Digest, Presented};
@@ -70,6 +71,10 @@ impl Principal<'_> {
         self.impersonator
     }
 
+    pub(super) const fn handle(&self) -> SessionHandle {
+        self.session
+    }
+
     /// Whether the principal may do this now. False too once the session has ended, or the database has stopped.
     #[must_use]
     #[inline]
@@ -82,7 +87,8 @@ impl Principal<'_> {
     pub fn can_all(&self, permissions: &PermissionSet) -> bool {
         let engine = self.gate.engine();
         let answer = engine.view.session_has_all(self.session, permissions, engine.seconds());
-        engine.in_context_of_all(answer, || self.asker(), permissions, ScopeId::ROOT) == Answer::Allow
+        let answer = engine.in_context_of_all(answer, || self.asker(), permissions, ScopeId::ROOT);
+        self.of_both(answer, Asked::All(permissions), ScopeId::ROOT) == Answer::Allow
     }
 
     /// Whether the principal may do this now at a scope: through what is held there, above it, and everywhere.
@@ -97,7 +103,8 @@ impl Principal<'_> {
     pub fn can_all_at(&self, permissions: &PermissionSet, scope: ScopeId) -> bool {
         let engine = self.gate.engine();
         let answer = engine.view.session_has_all_at(self.session, permissions, scope, engine.seconds());
-        engine.in_context_of_all(answer, || self.asker(), permissions, scope) == Answer::Allow
+        let answer = engine.in_context_of_all(answer, || self.asker(), permissions, scope);
+        self.of_both(answer, Asked::All(permissions), scope) == Answer::Allow
     }
 
     /// Whether the principal may do this at a scope on behalf of somebody: what both may do there now, and nothing
@@ -121,7 +128,8 @@ impl Principal<'_> {
     #[inline]
     pub fn is_enabled_at(&self, flag: Flag, scope: ScopeId) -> bool {
         let engine = self.gate.engine();
-        engine.view.flag_of_session(flag, self.session, scope, engine.seconds()) == Answer::Allow
+        let answer = engine.view.flag_of_session(flag, self.session, scope, engine.seconds());
+        self.of_both(answer, Asked::Standing, scope) == Answer::Allow
     }
 
     /// As [`can_at`](Self::can_at), telling a refusal from an outage.
@@ -171,19 +179,37 @@ impl Principal<'_> {
     fn answer(&self, permission: Permission) -> Answer {
         let engine = self.gate.engine();
         let answer = engine.view.check_session(self.session, permission, engine.seconds());
-        engine.in_context(answer, || self.asker(), Some(permission), ScopeId::ROOT)
+        let answer = engine.in_context(answer, || self.asker(), Some(permission), ScopeId::ROOT);
+        self.of_both(answer, Asked::One(permission), ScopeId::ROOT)
     }
 
     #[inline]
     fn answer_at(&self, permission: Permission, scope: ScopeId) -> Answer {
         let engine = self.gate.engine();
         let answer = engine.view.check_session_at(self.session, permission, scope, engine.seconds());
-        engine.in_context(answer, || self.asker(), Some(permission), scope)
+        let answer = engine.in_context(answer, || self.asker(), Some(permission), scope);
+        self.of_both(answer, Asked::One(permission), scope)
+    }
+
+    /// Where somebody acts as the user: what is left of the user's answer.
+    #[inline]
+    fn of_both(&self, answer: Answer, asked: Asked<'_>, scope: ScopeId) -> Answer {
+        match self.impersonator {
+            None => answer,
+            Some(_) => {
+                self.gate.engine().answer_for_both(answer, self.session(), asked, scope, self.client)
+            }
+        }
     }
 
     #[inline]
     const fn asker(&self) -> Asker<'_> {
-        Asker { user: self.user, session: Some(self.session()), client: self.client }
+        Asker {
+            user: self.user,
+            session: Some(self.session()),
+            client: self.client,
+            impersonator: self.impersonator,
+        }
     }
 }
 
@@ -363,17 +389,23 @@ impl Engine {
             return Err(self.refuse_session());
         }
         let (session, now) = (line.handle, self.seconds());
-        let asker = || Asker { user: line.user, session: Some(session.id()), client };
-        match self.in_context(self.view.session_live(session, now), asker, None, ScopeId::ROOT) {
-            Answer::Allow => {}
-            Answer::Stopped => return Err(self.stopped()),
-            Answer::Deny | Answer::Gone => return Err(self.refuse_session()),
-        }
         let impersonator = match line.noted {
             false => None,
             // The note goes after the line does: without one the session has ended since.
             true => self.view.note(session.id()).ok_or_else(|| self.refuse_session())?.impersonator,
         };
+        let impersonator = impersonator.map(|by| by.user);
+        let asker = || Asker { user: line.user, session: Some(session.id()), client, impersonator };
+        let answer = self.in_context(self.view.session_live(session, now), asker, None, ScopeId::ROOT);
+        let answer = match impersonator {
+            None => answer,
+            Some(_) => self.answer_for_both(answer, session.id(), Asked::Standing, ScopeId::ROOT, client),
+        };
+        match answer {
+            Answer::Allow => {}
+            Answer::Stopped => return Err(self.stopped()),
+            Answer::Deny | Answer::Gone => return Err(self.refuse_session()),
+        }
         if line.seen < now {
             self.view.touch(session, now);
         }
@@ -402,7 +434,7 @@ impl Engine {
     }
 
     #[cold]
-    fn stopped(&self) -> Error {
+    pub(super) fn stopped(&self) -> Error {
         Error::stopped(self.view.why_stopped())
     }
 }

@@ -165,6 +165,9 @@ impl Engine {
         if self.view.session_live(found.handle(), self.seconds()) != Answer::Allow {
             return None;
         }
+        if stored.record.impersonator.is_some_and(|by| !self.is_behind(&by)) {
+            return None;
+        }
         let seen = self.view.session(stored.record.id)?.seen.timestamp();
         let mut session = Session::from(stored.record);
         session.last_seen = session.last_seen.max(seen);

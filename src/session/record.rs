@@ -1,6 +1,6 @@
 //! How sessions are stored: never the token, only its digest.
 
-use super::{Client, Session};
+use super::{Client, Impersonator, Session};
 use crate::assurance::Methods;
 use crate::clock::Timestamp;
 use crate::id::{DeviceId, RoleId, SessionId, UserId};
@@ -43,7 +43,7 @@ pub(crate) struct SessionRecord {
     /// What its user calls it, perhaps empty.
     pub(crate) label: String,
     /// Who acts in it as its user, where somebody else does.
-    pub(crate) impersonator: Option<UserId>,
+    pub(crate) impersonator: Option<Impersonator>,
     /// From when on its token opens nothing until it is refreshed, where it can be.
     pub(crate) access_until: Option<Timestamp>,
 }

@@ -77,6 +77,8 @@ pub enum EventKind {
     RecoveryCodeUsed,
     /// The account has another status.
     StatusChanged(StatusKind),
+    /// That user began to act as this one, in the session that is named.
+    Impersonated(UserId),
 }
 
 impl EventKind {
@@ -104,6 +106,7 @@ impl EventKind {
             Self::PasskeySuspended(_) => "passkey_suspended",
             Self::RecoveryCodeUsed => "recovery_code_used",
             Self::StatusChanged(_) => "status_changed",
+            Self::Impersonated(_) => "impersonated",
         }
     }
 }

@@ -3,7 +3,7 @@
 //! A line says whether there is a note on its session; only then somebody looks here. The locks are held for a lookup and
 //! never across I/O.
 
-use crate::id::UserId;
+use crate::session::Impersonator;
 use parking_lot::RwLock;
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ const SHARDS: usize = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Note {
     /// Who acts in it as its user.
-    pub(crate) impersonator: Option<UserId>,
+    pub(crate) impersonator: Option<Impersonator>,
 }
 
 #[derive(Debug)]
