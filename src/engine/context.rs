@@ -242,8 +242,7 @@ impl Engine {
 
     /// Whether the rules let somebody begin to act as another user.
     pub(super) fn permitted_in_context(&self, user: UserId, impersonator: UserId, client: &Client) -> bool {
-        let asker =
-            || Asker { client: Some(client), impersonator: Some(impersonator), ..Asker::user(user) };
+        let asker = || Asker { client: Some(client), impersonator: Some(impersonator), ..Asker::user(user) };
         self.in_context(Answer::Allow, asker, None, ScopeId::ROOT) == Answer::Allow
     }
 

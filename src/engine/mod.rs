@@ -395,6 +395,7 @@ impl Engine {
             rules,
             ..
         } = parts;
+        parts.impersonation.iter().try_for_each(ImpersonationPolicy::check)?;
         let view = Arc::new(View::new()?);
         load(&*store, &view)?;
         store.watch(Arc::clone(&view) as Arc<dyn Sink>);

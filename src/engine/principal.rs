@@ -196,9 +196,7 @@ impl Principal<'_> {
     fn of_both(&self, answer: Answer, asked: Asked<'_>, scope: ScopeId) -> Answer {
         match self.impersonator {
             None => answer,
-            Some(_) => {
-                self.gate.engine().answer_for_both(answer, self.session(), asked, scope, self.client)
-            }
+            Some(_) => self.gate.engine().answer_for_both(answer, self.session(), asked, scope, self.client),
         }
     }
 
@@ -372,6 +370,7 @@ impl Portcullis {
 }
 
 /// What a token was accepted for.
+#[derive(Clone, Copy)]
 struct Accepted {
     session: SessionHandle,
     user: UserId,

@@ -222,7 +222,9 @@ impl Engine {
             });
             let value = match (planned, staged.warrant) {
                 (Ok(value), _) => value,
-                (Err(_), Warrant::Refused(tried)) => return Err(self.refusal(by, AuditKind::DelegationRefused, tried)),
+                (Err(_), Warrant::Refused(tried)) => {
+                    return Err(self.refusal(by, AuditKind::DelegationRefused, tried));
+                }
                 (Err(error), _) if error.denial() == Some(Denial::Impersonated) => {
                     return Err(self.refused_as_somebody(by, staged.recorded));
                 }

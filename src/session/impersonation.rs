@@ -15,7 +15,8 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// Who may act as another user, and for how long; give it to [`Builder::impersonation`](crate::Builder::impersonation).
 /// Without it nobody may.
 ///
-/// The permissions are the application's own, by name. One that is not defined is held by nobody. They are asked for at
+/// The permissions are the application's own, by name; a name that can be none is refused when the database is opened. One
+/// that is not defined is held by nobody. They are asked for at
 /// the home of the user, so that whoever holds them at a tenant may act as the users of that tenant and as no others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
@@ -49,6 +50,11 @@ impl ImpersonationPolicy {
         }
         self.life = life;
         Ok(self)
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        text::name("impersonation.permission", &self.permission)?;
+        self.beyond.iter().try_for_each(|name| text::name("impersonation.beyond_own_rights", name))
     }
 
     pub(crate) fn permission(&self) -> &str {

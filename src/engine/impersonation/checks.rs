@@ -113,6 +113,19 @@ impl Engine {
             .is_some_and(|found| self.view.session_live(found.handle(), now) == Answer::Allow)
     }
 
+    /// Whether the session behind holds a permission, before context rules are asked.
+    fn is_held_behind(&self, by: &Impersonator, permission: Permission, at: ScopeId) -> bool {
+        let now = self.seconds();
+        self.view.find(by.session).is_some_and(|behind| {
+            self.view.check_session_at(behind.handle(), permission, at, now) == Answer::Allow
+        })
+    }
+
+    /// Whether anything can be done in a session, as far as it is for who acts in it, where somebody does.
+    pub(in crate::engine) fn may_still_act(&self, session: &SessionRecord) -> bool {
+        session.impersonator.is_none_or(|by| self.is_held_behind(&by, by.permission, by.at))
+    }
+
     /// Takes off what can not be done in a session because of who acts in it, before context rules are asked.
     pub(in crate::engine) fn without_what_only_one_may(
         &self,
@@ -121,17 +134,11 @@ impl Engine {
         scope: ScopeId,
     ) -> PermissionSet {
         let Some(by) = &session.impersonator else { return permissions };
-        let now = self.seconds();
-        let holds = |permission, at| {
-            self.view.find(by.session).is_some_and(|behind| {
-                self.view.check_session_at(behind.handle(), permission, at, now) == Answer::Allow
-            })
-        };
-        if !holds(by.permission, by.at) {
+        if !self.may_still_act(session) {
             return PermissionSet::new();
         }
-        if !by.beyond.is_some_and(|beyond| holds(beyond, scope)) {
-            let theirs = self.view.permissions_of_session(by.session, scope, now);
+        if !by.beyond.is_some_and(|beyond| self.is_held_behind(by, beyond, scope)) {
+            let theirs = self.view.permissions_of_session(by.session, scope, self.seconds());
             permissions.intersect_with(&theirs.unwrap_or_default());
         }
         permissions

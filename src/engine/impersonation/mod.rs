@@ -1,5 +1,7 @@
 //! Acting as another user: how it begins, what it leaves to the user alone, and whose names the audit log has.
 
+#[cfg(test)]
+mod between;
 mod checks;
 
 pub(super) use checks::Asked;
@@ -123,20 +125,22 @@ impl Portcullis {
         };
         let account = store::read::<UserRecord>(&*engine.store, &whom.user)?;
         let at = account.map_or(ScopeId::ROOT, |account| account.record.home);
-        let beyond = match whom.beyond {
-            false => None,
-            true => Some(policy.beyond().unwrap_or_default()),
+        let lacks = |name: &str| refused(Denial::Permission, &format!("lacks \"{name}\" at {at}"));
+        let Some(permission) = engine.acts_by(&principal, policy.permission(), at, client)? else {
+            return Err(lacks(policy.permission()));
         };
-        let mut found = [None; 2];
-        for (name, found) in [Some(policy.permission()), beyond].into_iter().zip(&mut found) {
-            let Some(name) = name else { continue };
-            match engine.acts_by(&principal, name, at, client)? {
-                Some(permission) => *found = Some(permission),
-                None => return Err(refused(Denial::Permission, &format!("lacks \"{name}\" at {at}"))),
+        let beyond = match (whom.beyond, policy.beyond()) {
+            (false, _) => None,
+            (true, None) => {
+                return Err(refused(
+                    Denial::Permission,
+                    "no setting says who may go beyond their own rights",
+                ));
             }
-        }
-        let [Some(permission), beyond] = found else {
-            return Err(refused(Denial::Permission, "no permission to"));
+            (true, Some(name)) => match engine.acts_by(&principal, name, at, client)? {
+                None => return Err(lacks(name)),
+                found => found,
+            },
         };
         let (user, session) = (principal.user(), principal.session());
         let record = Impersonator { user, session, permission, at, beyond };
@@ -251,8 +255,7 @@ impl Engine {
         // INVARIANT: rewritten, so that whoever gives the user another home meanwhile plans again and finds this session.
         plan.batch.replace(&account, &account.record.clone())?;
         let store = plan.store;
-        let demanded =
-            role::demanded(store, || duty::assigned(store, whom.user, plan.now, false))?;
+        let demanded = role::demanded(store, || duty::assigned(store, whom.user, plan.now, false))?;
         if own.record.methods.assurance() < demanded {
             return Err(Error::denied(Denial::FactorRequired));
         }
@@ -371,7 +374,8 @@ pub(super) fn before_another_home(plan: &mut Plan<'_>, user: UserId) -> Result<(
         Ok(ends.len() <= MOST_ENDED)
     })?;
     if ends.len() > MOST_ENDED {
-        let message = format!("more than {MOST_ENDED} sessions in which others act as {user}; revoke them first");
+        let message =
+            format!("more than {MOST_ENDED} sessions in which others act as {user}; revoke them first");
         return Err(Error::limit("home", message));
     }
     if !ends.is_empty() {
