@@ -94,6 +94,7 @@ impl Users<'_> {
     /// one was set meanwhile; `Mismatch` where a former one needs a key that the keyring lacks; `Busy`; the storage kinds.
     pub fn set_password(&self, id: UserId, password: &str) -> Result<()> {
         let engine = self.gate.engine();
+        self.gate.refuse_as_somebody(id, AuditKind::PasswordChange)?;
         let account = user::read_user(&*engine.store, id)?.record;
         self.gate.rehearse(|plan| warrant::may_administer(plan, id, AuditKind::PasswordChange.name()))?;
         engine.check_new_password(&account, password)?;
@@ -129,6 +130,7 @@ impl Users<'_> {
     /// ```
     pub fn change_password(&self, id: UserId, present: &str, new: &str) -> Result<()> {
         let engine = self.gate.engine();
+        self.gate.refuse_as_somebody(id, AuditKind::PasswordChange)?;
         let account = user::read_user(&*engine.store, id)?.record;
         Normal::of(present)?;
         engine.check_new_password(&account, new)?;

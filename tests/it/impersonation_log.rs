@@ -29,7 +29,9 @@ fn what_is_the_users_alone_is_refused() {
     let gate = s.gate().acting_for(&principal);
     let (bob, home) = (s.bob, mail.id);
     type Call<'g> = (&'static str, Box<dyn Fn() -> Result<()> + 'g>);
-    let calls: [Call<'_>; 12] = [
+    let hashes = s.gate().password_hashes_computed();
+    let calls: [Call<'_>; 13] = [
+        ("own password", Box::new(|| gate.users().change_password(bob, PASSWORD, OTHER))),
         ("password", Box::new(|| gate.users().set_password(bob, OTHER))),
         ("login", Box::new(|| gate.users().update(bob, UserChange::new().login("bobby")).map(drop))),
         ("contact", Box::new(|| gate.users().add_contact(bob, &NewContact::phone("+44")).map(drop))),
@@ -52,6 +54,7 @@ fn what_is_the_users_alone_is_refused() {
         assert_eq!((told.impersonator, told.outcome), (Some(s.admin), Outcome::Denied), "{name}");
         assert!(!told.detail.is_empty());
     }
+    assert_eq!(s.gate().password_hashes_computed(), hashes, "refused before it is dear");
     // The same calls of the application's own work.
     s.gate().users().set_password(s.bob, OTHER).unwrap();
     sound(s.gate());

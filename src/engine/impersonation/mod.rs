@@ -177,7 +177,7 @@ impl Portcullis {
     /// # let login = gate.login(&who, &Client::new())?;
     /// let principal = gate.authenticate(login.token())?;
     /// gate.acting_for(&principal).scopes().ensure("acme/reports")?;
-    /// for record in gate.audit().by_actor(portcullis::Actor::User(ada), &PageRequest::first(9))? {
+    /// for record in gate.audit().by_actor(portcullis::Actor::User(ada), &PageRequest::first(9))?.items {
     ///     assert_eq!(record.impersonator, None); // ada herself
     /// }
     /// # Ok(())
@@ -192,6 +192,19 @@ impl Portcullis {
                 impersonator: principal.impersonator(),
                 ..self.clone()
             },
+        }
+    }
+}
+
+impl Portcullis {
+    /// Refuses what is for the user alone where somebody acts as that user, before work that is dear or is done in nobody's
+    /// name; the plan of a change refuses by itself.
+    pub(super) fn refuse_as_somebody(&self, user: UserId, what: AuditKind) -> Result<()> {
+        match self.impersonator {
+            Some(_) if self.actor == Actor::User(user) => Err(self
+                .engine()
+                .refused_as_somebody(self.actor(), Some((what, Some(Subject::User(user)), None)))),
+            _ => Ok(()),
         }
     }
 }
