@@ -71,6 +71,8 @@ pub enum Denial {
     Permission,
     /// The actor's delegation does not cover what was asked for.
     Delegation,
+    /// Somebody acts as the user there, and this is for the user alone.
+    Impersonated,
 }
 
 impl Denial {
@@ -353,6 +355,7 @@ impl fmt::Display for Denial {
             }
             Self::Permission => "the permission is not granted",
             Self::Delegation => "the actor's delegation does not cover this",
+            Self::Impersonated => "somebody acts as the user there, and this is for the user alone",
         })
     }
 }

@@ -95,7 +95,10 @@ pub use role::{Role, RoleChange};
 pub use scope::Scope;
 pub use secret::{Entropy, SystemEntropy};
 pub use separation::{Separation, SeparationKind};
-pub use session::{Client, ParallelSessions, RefreshPolicy, Session, SessionLimits};
+pub use session::{
+    Client, Impersonation, ImpersonationPolicy, Impersonator, ParallelSessions, RefreshPolicy, Session,
+    SessionLimits,
+};
 #[cfg(feature = "tokio")]
 pub use surface::AsyncPortcullis;
 pub use throttle::{Failures, LoginProtection, ThrottlePolicy, TriedFrom};

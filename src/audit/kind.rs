@@ -218,6 +218,10 @@ kinds! {
     136 RefreshTokenReused "authn_refresh_token_reuse",
     /// A refresh token was presented from another device than its login named; the session has ended.
     137 RefreshTokenElsewhere "authn_refresh_token_elsewhere",
+    /// Somebody began to act as another user, the subject, in the session that is named; the detail has the reason.
+    144 ImpersonationStarted "authn_impersonation_start",
+    /// Somebody was refused to act as another user, or, acting as one, what is for that user alone; the detail says what.
+    145 ImpersonationRefused "authn_impersonation_fail",
 }
 
 impl AuditKind {

@@ -27,6 +27,8 @@ pub struct AuditRecord {
     pub operation: u128,
     /// Who did it.
     pub actor: Actor,
+    /// Who acted as the actor, where somebody else did.
+    pub impersonator: Option<UserId>,
     /// To whom or what.
     pub subject: Option<Subject>,
     /// What else took part: the role of an assignment, the session of a login.
@@ -130,10 +132,15 @@ impl fmt::Display for Subject {
     }
 }
 
-/// One line: sequence, time, actor, kind, subject, object, outcome, detail.
+/// One line: sequence, time, actor, kind, subject, object, outcome, detail. Who acted as the actor stands before it, as in
+/// `user 1 as user 2`.
 impl fmt::Display for AuditRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "#{} {} {} {}", self.sequence, self.time, self.actor, self.kind)?;
+        write!(f, "#{} {} ", self.sequence, self.time)?;
+        if let Some(behind) = self.impersonator {
+            write!(f, "{behind} as ")?;
+        }
+        write!(f, "{} {}", self.actor, self.kind)?;
         for subject in self.subject.iter().chain(&self.object) {
             write!(f, " {subject}")?;
         }

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::factor::TotpSettings;
 use crate::history::HistoryPolicy;
 use crate::secret::{Entropy, SystemEntropy};
-use crate::session::{RefreshPolicy, SessionLimits, SessionPolicy};
+use crate::session::{ImpersonationPolicy, RefreshPolicy, SessionLimits, SessionPolicy};
 use crate::store::{Faults, MemoryStore, Store};
 use crate::throttle::ThrottlePolicy;
 use crate::ticket::TicketLives;
@@ -58,6 +58,7 @@ pub struct Builder {
     limits: SessionLimits,
     session_policy: SessionPolicy,
     pub(super) refresh: RefreshPolicy,
+    pub(super) impersonation: Option<ImpersonationPolicy>,
     ticket_lives: TicketLives,
     history: HistoryPolicy,
     hooks: Hooks,
@@ -97,6 +98,7 @@ impl Builder {
             limits: SessionLimits::default(),
             session_policy: SessionPolicy::default(),
             refresh: RefreshPolicy::default(),
+            impersonation: None,
             ticket_lives: TicketLives::default(),
             history: HistoryPolicy::new(),
             hooks: Hooks::default(),
@@ -447,6 +449,7 @@ impl Builder {
             limits: self.limits,
             session_policy: self.session_policy,
             refresh: self.refresh,
+            impersonation: self.impersonation,
             ticket_lives: self.ticket_lives,
             history: self.history,
             hooks: self.hooks,

@@ -23,6 +23,7 @@ use std::sync::Arc;
 ///   login, and the audit record names the rule;
 /// - when a token is authenticated; its refusal is [`Denial::Session`](crate::Denial::Session), and is no use of the
 ///   session;
+/// - when somebody begins to act as another user;
 /// - at each check of a permission, of a principal or of a user, for each permission of a set, and for both where one
 ///   acts on behalf of the other (the subject is then a user without a session or client); its refusal is
 ///   [`Denial::Permission`](crate::Denial::Permission), as if the permission were not granted: who asks learns nothing
@@ -90,6 +91,13 @@ impl CheckContext<'_> {
         self.asker.session
     }
 
+    /// Who acts as [`user`](Self::user), where somebody else does. The rules are then asked about that one as well, as
+    /// `user` in the session behind.
+    #[must_use]
+    pub const fn impersonator(&self) -> Option<UserId> {
+        self.asker.impersonator
+    }
+
     /// What would be allowed; `None` at a login, when a token is authenticated, and for an empty set of permissions.
     #[must_use]
     pub const fn permission(&self) -> Option<Permission> {
@@ -135,6 +143,7 @@ impl fmt::Debug for CheckContext<'_> {
         f.debug_struct("CheckContext")
             .field("user", &self.user())
             .field("session", &self.session())
+            .field("impersonator", &self.impersonator())
             .field("permission", &self.permission)
             .field("scope", &self.scope)
             .field("time", &self.time)
@@ -149,12 +158,13 @@ pub(super) struct Asker<'a> {
     pub(super) user: UserId,
     pub(super) session: Option<SessionId>,
     pub(super) client: Option<&'a Client>,
+    pub(super) impersonator: Option<UserId>,
 }
 
 impl Asker<'_> {
     /// A user of whom nothing else is known.
     pub(super) const fn user(user: UserId) -> Self {
-        Self { user, session: None, client: None }
+        Self { user, session: None, client: None, impersonator: None }
     }
 }
 
@@ -229,10 +239,16 @@ impl Engine {
                 Ok(Some(Refusal::NotActive(status_detail(&account))))
             }
             Some(_) => {
-                let asker = Asker { user, session: None, client: Some(client) };
+                let asker = Asker { client: Some(client), ..Asker::user(user) };
                 Ok(self.ask_rules(asker, None, ScopeId::ROOT).map(Refusal::Context))
             }
         }
+    }
+
+    /// Whether the rules let somebody begin to act as another user.
+    pub(super) fn permitted_in_context(&self, user: UserId, impersonator: UserId, client: &Client) -> bool {
+        let asker = || Asker { client: Some(client), impersonator: Some(impersonator), ..Asker::user(user) };
+        self.in_context(Answer::Allow, asker, None, ScopeId::ROOT) == Answer::Allow
     }
 
     /// The number of the first rule that refuses, counted from 1.

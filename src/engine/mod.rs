@@ -27,6 +27,7 @@ mod history;
 mod identify;
 mod idle;
 mod ids;
+mod impersonation;
 #[cfg(feature = "import")]
 mod import;
 mod login;
@@ -117,7 +118,7 @@ use crate::factor::TotpSettings;
 use crate::history::HistoryPolicy;
 use crate::id::UserId;
 use crate::secret::Entropy;
-use crate::session::{RefreshPolicy, SessionLimits, SessionPolicy};
+use crate::session::{ImpersonationPolicy, RefreshPolicy, SessionLimits, SessionPolicy};
 use crate::store::{Change, Scan, Sink, Store, Table};
 use crate::throttle::ThrottlePolicy;
 use crate::ticket::TicketLives;
@@ -167,6 +168,8 @@ pub struct Portcullis {
     actor: Actor,
     /// Whether every change is checked against the delegations of the actor.
     delegated: bool,
+    /// Who acts as the actor, where somebody else does.
+    impersonator: Option<UserId>,
 }
 
 impl fmt::Debug for Portcullis {
@@ -174,6 +177,7 @@ impl fmt::Debug for Portcullis {
         f.debug_struct("Portcullis")
             .field("actor", &self.actor)
             .field("delegated", &self.delegated)
+            .field("impersonator", &self.impersonator)
             .field("version", &self.engine.store.now())
             .finish_non_exhaustive()
     }
@@ -203,17 +207,18 @@ impl Portcullis {
     }
 
     fn of(engine: Engine) -> Self {
-        Self { engine: Arc::new(engine), actor: Actor::System, delegated: false }
+        Self { engine: Arc::new(engine), actor: Actor::System, delegated: false, impersonator: None }
     }
 
     /// The same database, with this user as the actor in the audit log and the giver of assignments. It does not
     /// check what the user may do: that is for the caller to check first, or for [`delegated`](Self::delegated). A handle
-    /// that is delegated already stays what it is, with the actor that it has.
+    /// that is delegated already stays what it is, with the actor that it has, and so does one in whose actor's place
+    /// somebody else acts.
     #[must_use]
     pub fn acting_as(&self, user: UserId) -> Self {
-        match self.delegated {
+        match self.delegated || self.impersonator.is_some() {
             true => self.clone(),
-            false => Self { engine: Arc::clone(&self.engine), actor: Actor::User(user), delegated: false },
+            false => Self { actor: Actor::User(user), ..self.clone() },
         }
     }
 
@@ -346,6 +351,7 @@ pub(crate) struct Engine {
     limits: SessionLimits,
     session_policy: SessionPolicy,
     refresh: RefreshPolicy,
+    impersonation: Option<ImpersonationPolicy>,
     ticket_lives: TicketLives,
     history: HistoryPolicy,
     events: events::Bus,
@@ -379,6 +385,7 @@ struct Parts {
     limits: SessionLimits,
     session_policy: SessionPolicy,
     refresh: RefreshPolicy,
+    impersonation: Option<ImpersonationPolicy>,
     ticket_lives: TicketLives,
     history: HistoryPolicy,
     hooks: events::Hooks,
@@ -417,6 +424,7 @@ impl Engine {
         let ending = Arc::new(ending::Ending::default());
         let feed = feed::Feed::new(feed, &ending)?;
         refresh.check()?;
+        parts.impersonation.iter().try_for_each(ImpersonationPolicy::check)?;
         let view = Arc::new(View::new()?);
         load(&*store, &view)?;
         let user_ids = ids::UserIds::default();
@@ -439,6 +447,7 @@ impl Engine {
             limits,
             session_policy,
             refresh,
+            impersonation: parts.impersonation,
             ticket_lives,
             history,
             events: events::Bus::new(hooks),

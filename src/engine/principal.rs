@@ -2,6 +2,7 @@
 //! holds across I/O, no allocation, no storage.
 
 use super::context::Asker;
+use super::impersonation::Asked;
 use super::view::{Answer, SessionHandle, ViewTime};
 use super::{Engine, Portcullis};
 use crate::clock::Timestamp;
@@ -80,6 +81,10 @@ impl Principal<'_> {
         self.gate.engine().live_until(self.session())
     }
 
+    pub(super) const fn handle(&self) -> SessionHandle {
+        self.session
+    }
+
     /// Whether the principal may do this now. False too once the session has ended, or the database has stopped.
     #[must_use]
     #[inline]
@@ -92,7 +97,8 @@ impl Principal<'_> {
     pub fn can_all(&self, permissions: &PermissionSet) -> bool {
         let engine = self.gate.engine();
         let answer = engine.view.session_has_all(self.session, permissions, engine.seconds());
-        engine.in_context_of_all(answer, || self.asker(), permissions, ScopeId::ROOT) == Answer::Allow
+        let answer = engine.in_context_of_all(answer, || self.asker(), permissions, ScopeId::ROOT);
+        self.of_both(answer, Asked::All(permissions), ScopeId::ROOT) == Answer::Allow
     }
 
     /// Whether the principal may do this now at a scope: through what is held there, above it, and everywhere.
@@ -107,7 +113,8 @@ impl Principal<'_> {
     pub fn can_all_at(&self, permissions: &PermissionSet, scope: ScopeId) -> bool {
         let engine = self.gate.engine();
         let answer = engine.view.session_has_all_at(self.session, permissions, scope, engine.seconds());
-        engine.in_context_of_all(answer, || self.asker(), permissions, scope) == Answer::Allow
+        let answer = engine.in_context_of_all(answer, || self.asker(), permissions, scope);
+        self.of_both(answer, Asked::All(permissions), scope) == Answer::Allow
     }
 
     /// Whether the principal may do this at a scope on behalf of somebody: what both may do there now, and nothing
@@ -131,7 +138,8 @@ impl Principal<'_> {
     #[inline]
     pub fn is_enabled_at(&self, flag: Flag, scope: ScopeId) -> bool {
         let engine = self.gate.engine();
-        engine.view.flag_of_session(flag, self.session, scope, engine.seconds()) == Answer::Allow
+        let answer = engine.view.flag_of_session(flag, self.session, scope, engine.seconds());
+        self.of_both(answer, Asked::Standing, scope) == Answer::Allow
     }
 
     /// As [`can_at`](Self::can_at), telling a refusal from an outage.
@@ -181,19 +189,35 @@ impl Principal<'_> {
     fn answer(&self, permission: Permission) -> Answer {
         let engine = self.gate.engine();
         let answer = engine.view.check_session(self.session, permission, engine.seconds());
-        engine.in_context(answer, || self.asker(), Some(permission), ScopeId::ROOT)
+        let answer = engine.in_context(answer, || self.asker(), Some(permission), ScopeId::ROOT);
+        self.of_both(answer, Asked::One(permission), ScopeId::ROOT)
     }
 
     #[inline]
     fn answer_at(&self, permission: Permission, scope: ScopeId) -> Answer {
         let engine = self.gate.engine();
         let answer = engine.view.check_session_at(self.session, permission, scope, engine.seconds());
-        engine.in_context(answer, || self.asker(), Some(permission), scope)
+        let answer = engine.in_context(answer, || self.asker(), Some(permission), scope);
+        self.of_both(answer, Asked::One(permission), scope)
+    }
+
+    /// Where somebody acts as the user: what is left of the user's answer.
+    #[inline]
+    fn of_both(&self, answer: Answer, asked: Asked<'_>, scope: ScopeId) -> Answer {
+        match self.impersonator {
+            None => answer,
+            Some(_) => self.gate.engine().answer_for_both(answer, self.session(), asked, scope, self.client),
+        }
     }
 
     #[inline]
     const fn asker(&self) -> Asker<'_> {
-        Asker { user: self.user, session: Some(self.session()), client: self.client }
+        Asker {
+            user: self.user,
+            session: Some(self.session()),
+            client: self.client,
+            impersonator: self.impersonator,
+        }
     }
 }
 
@@ -411,17 +435,23 @@ impl Engine {
             return Err(self.refuse_session());
         }
         let (session, now) = (line.handle, self.seconds());
-        let asker = || Asker { user: line.user, session: Some(session.id()), client };
-        match self.in_context(self.view.session_live(session, now), asker, None, ScopeId::ROOT) {
-            Answer::Allow => {}
-            Answer::Stopped => return Err(self.stopped()),
-            Answer::Deny | Answer::Gone => return Err(self.refuse_session()),
-        }
         let impersonator = match line.noted {
             false => None,
             // The note goes after the line does: without one the session has ended since.
             true => self.view.note(session.id()).ok_or_else(|| self.refuse_session())?.impersonator,
         };
+        let impersonator = impersonator.map(|by| by.user);
+        let asker = || Asker { user: line.user, session: Some(session.id()), client, impersonator };
+        let answer = self.in_context(self.view.session_live(session, now), asker, None, ScopeId::ROOT);
+        let answer = match impersonator {
+            None => answer,
+            Some(_) => self.answer_for_both(answer, session.id(), Asked::Standing, ScopeId::ROOT, client),
+        };
+        match answer {
+            Answer::Allow => {}
+            Answer::Stopped => return Err(self.stopped()),
+            Answer::Deny | Answer::Gone => return Err(self.refuse_session()),
+        }
         Ok((Accepted { session, user: line.user, impersonator }, line.seen, now))
     }
 

@@ -180,6 +180,9 @@ impl Engine {
     /// The session as it is now, with the last-seen time of the view; `None` if it is dead.
     fn live(&self, stored: Stored<SessionRecord>) -> Option<Session> {
         let found = self.view.find(stored.record.id)?;
+        if stored.record.impersonator.is_some_and(|by| !self.is_behind(&by)) {
+            return None;
+        }
         let seen = self.view.session(stored.record.id)?.seen.timestamp().max(stored.record.seen);
         let live = match &stored.record.family {
             None => self.view.session_live(found.handle(), self.seconds()) == Answer::Allow,

@@ -1,6 +1,6 @@
 //! How sessions are stored: never the token, only its digest.
 
-use super::{Client, Family, Session};
+use super::{Client, Family, Impersonator, Session};
 use crate::assurance::Methods;
 use crate::clock::Timestamp;
 use crate::id::{DeviceId, RoleId, SessionId, UserId};
@@ -45,7 +45,7 @@ pub(crate) struct SessionRecord {
     /// What its user calls it, perhaps empty.
     pub(crate) label: String,
     /// Who acts in it as its user, where somebody else does.
-    pub(crate) impersonator: Option<UserId>,
+    pub(crate) impersonator: Option<Impersonator>,
     /// What it keeps of its refresh tokens, where it can be refreshed.
     pub(crate) family: Option<Family>,
 }

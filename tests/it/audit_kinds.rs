@@ -474,5 +474,6 @@ fn every_change_writes_exactly_one_record_that_says_who_did_what_to_whom() {
     }
     kinds.extend(ELSEWHERE);
     kinds.extend(PRESENTED);
+    kinds.extend(crate::impersonation::KINDS);
     assert!(kinds.iter().eq(AuditKind::ALL), "{kinds:?}");
 }

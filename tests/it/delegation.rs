@@ -72,6 +72,7 @@ fn what_is_written_in_nobodys_name_is_known() {
         ("demand.rs", 1),               // the end of sessions of which a role comes to ask more
         ("idle.rs", 1),                 // sessions past their idle limit
         ("ids.rs", 1),                  // blocks of numbers
+        ("impersonation/mod.rs", 1),    // somebody begins to act as another user, in the name of who does
         ("login/answer.rs", 3), // a code to be sent, a factor enrolled at a login, a wrong answer counted
         ("login/change.rs", 1), // a change of password, in the name of who knows the present one
         ("login/complete.rs", 1), // a login, in the name of who proves to be that user

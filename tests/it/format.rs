@@ -8,8 +8,8 @@ use data_encoding::HEXLOWER;
 use portcullis::testing::{StoredRow, dump};
 use portcullis::{
     Ability, Answer, Assurance, Builder, Client, ContactId, ContactKind, Credentials, ErrorKind, FlagState,
-    FlagTarget, Grant, KeyId, Keyring, LoginStep, NewContact, NewFlag, NewUser, PasswordPolicy, Portcullis,
-    RoleChange, RoleRange, SeparationKind, Status, Timestamp, UserId,
+    FlagTarget, Grant, Impersonation, ImpersonationPolicy, KeyId, Keyring, LoginStep, NewContact, NewFlag,
+    NewUser, PasswordPolicy, Portcullis, RoleChange, RoleRange, SeparationKind, Status, Timestamp, UserId,
 };
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -18,6 +18,7 @@ use std::time::Duration;
 /// With a history of passwords, and a pepper.
 fn remembering(builder: Builder) -> Builder {
     let policy = PasswordPolicy::new().history(3).unwrap();
+    let builder = builder.impersonation(ImpersonationPolicy::new("act").beyond_own_rights("beyond"));
     builder.password_policy(policy).keys(Keyring::new(KeyId::new(7), &[7; 32]).unwrap())
 }
 
@@ -132,6 +133,21 @@ fn fill(gate: &Portcullis) {
             login = gate.refresh(login.refresh_token().unwrap(), &Client::new()).unwrap();
         }
     }
+    fill_impersonation(gate, carol);
+}
+
+/// A session in which somebody else acts, and what is written there.
+fn fill_impersonation(gate: &Portcullis, carol: UserId) {
+    let boss = gate.users().create(NewUser::new("boss").password(PASSWORD)).unwrap().id;
+    for permission in gate.permissions().define_many(["act", "beyond"]).unwrap() {
+        gate.access().grant(boss, permission, &Grant::new()).unwrap();
+    }
+    let own = gate.login(&Credentials::password("boss", PASSWORD), &Client::new()).unwrap();
+    let whom = Impersonation::of(carol, "ticket 4711");
+    gate.impersonate(own.token(), &whom, &Client::new()).unwrap();
+    let login = gate.impersonate(own.token(), &whom.beyond_own_rights(), &Client::new()).unwrap();
+    let principal = gate.authenticate(login.token()).unwrap();
+    gate.acting_for(&principal).scopes().ensure("acme/acted").unwrap();
 }
 
 /// One-time tokens of each purpose, and in each state.

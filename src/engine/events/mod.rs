@@ -85,6 +85,8 @@ pub enum EventKind {
     RecoveryCodeUsed,
     /// The account has another status.
     StatusChanged(StatusKind),
+    /// That user began to act as this one, in the session that is named.
+    Impersonated(UserId),
 }
 
 impl EventKind {
@@ -115,6 +117,7 @@ impl EventKind {
             Self::RefreshTokenElsewhere => "refresh_token_elsewhere",
             Self::RecoveryCodeUsed => "recovery_code_used",
             Self::StatusChanged(_) => "status_changed",
+            Self::Impersonated(_) => "impersonated",
         }
     }
 }

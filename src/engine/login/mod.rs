@@ -65,6 +65,11 @@ pub struct Login {
 }
 
 impl Login {
+    /// One that nothing was proved for anew, on no device.
+    pub(super) const fn bare(token: Token, session: Session) -> Self {
+        Self { token, refresh: None, device_token: None, session, successor: None }
+    }
+
     /// The token to hand to the client; it can not be had again.
     #[must_use]
     pub fn token(&self) -> &Token {

@@ -130,7 +130,8 @@ impl Engine {
             session.family.as_ref().map(|family| family.standing(token, self.now(), self.refresh.grace));
         match standing {
             Some(Standing::Present | Standing::Repeated(_)) => {
-                let asker = Asker { user: session.user, session: Some(session.id), client: Some(client) };
+                let (user, session, client) = (session.user, Some(session.id), Some(client));
+                let asker = Asker { user, session, client, impersonator: None };
                 Ok(self.in_context(Answer::Allow, || asker, None, ScopeId::ROOT) == Answer::Allow)
             }
             Some(Standing::Spent) => Ok(true),

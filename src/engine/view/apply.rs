@@ -183,5 +183,5 @@ fn line_of(session: &SessionRecord) -> SessionLine {
 }
 
 fn note_of(session: &SessionRecord) -> Option<Note> {
-    session.impersonator.map(|impersonator| Note { impersonator: Some(impersonator) })
+    session.impersonator.is_some().then_some(Note { impersonator: session.impersonator })
 }

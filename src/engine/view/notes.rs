@@ -4,7 +4,7 @@
 //! never across I/O.
 
 use super::sync::size;
-use crate::id::UserId;
+use crate::session::Impersonator;
 use parking_lot::RwLock;
 use std::collections::HashMap;
 
@@ -14,7 +14,7 @@ const SHARDS: usize = size(64, 1);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Note {
     /// Who acts in it as its user.
-    pub(crate) impersonator: Option<UserId>,
+    pub(crate) impersonator: Option<Impersonator>,
 }
 
 #[derive(Debug)]
