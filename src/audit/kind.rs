@@ -208,6 +208,16 @@ kinds! {
     132 PasskeyRemoved "authn_passkey_removed",
     /// A passkey is refused from now on: its counter did not grow, so that it may have been copied.
     133 PasskeySuspended "authn_passkey_suspended",
+    /// An API key was made.
+    139 ApiKeyCreated "authn_api_key_created",
+    /// An API key got another name or other limits.
+    140 ApiKeyUpdated "authn_api_key_updated",
+    /// An API key was replaced by a new one.
+    141 ApiKeyRotated "authn_api_key_rotated",
+    /// An API key was revoked, or every one of a user; the detail has which, and whether somebody had found it.
+    142 ApiKeyRevoked "authn_api_key_revoked",
+    /// API keys past their end were removed.
+    143 ApiKeysExpired "authn_api_key_expired",
 }
 
 impl AuditKind {

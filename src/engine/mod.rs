@@ -1,6 +1,7 @@
 //! The engine: the one write path (`write`), the one read path (`principal`, `view`), and what callers name.
 
 mod access;
+mod api_keys;
 mod assignments;
 mod audit;
 mod authority;
@@ -53,6 +54,7 @@ mod warrant;
 mod write;
 
 pub use access::Access;
+pub use api_keys::{ApiKeys, IssuedApiKey};
 pub use audit::{Audit, AuditHead};
 pub use builder::Builder;
 pub use context::{CheckContext, ContextRule};
@@ -133,6 +135,7 @@ const TABLES: &[&[Table]] = &[
     crate::separation::TABLES,
     crate::flag::TABLES,
     crate::session::TABLES,
+    crate::apikey::TABLES,
     crate::device::TABLES,
     crate::history::TABLES,
     crate::challenge::TABLES,

@@ -4,9 +4,9 @@
 use super::context::Asker;
 use super::view::{Answer, SessionHandle, ViewTime};
 use super::{Engine, Portcullis};
-use crate::crypto::{Digest, Presented};
+use crate::crypto::{Digest, Presented, Purpose};
 use crate::error::{Denial, Error, Result};
-use crate::id::{Flag, ScopeId, SessionId, UserId};
+use crate::id::{ApiKeyId, Flag, ScopeId, SessionId, UserId};
 use crate::permission::{Permission, PermissionSet};
 use crate::session::Client;
 use std::fmt;
@@ -39,6 +39,8 @@ pub struct Principal<'g> {
     gate: &'g Portcullis,
     session: SessionHandle,
     user: UserId,
+    /// Whether it came with an API key.
+    keyed: bool,
     /// Who acts as the user, where somebody else does.
     impersonator: Option<UserId>,
     /// Where this request comes from, for context rules.
@@ -47,7 +49,12 @@ pub struct Principal<'g> {
 
 impl fmt::Debug for Principal<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Principal").field("user", &self.user).field("session", &self.session()).finish()
+        let mut shown = f.debug_struct("Principal");
+        shown.field("user", &self.user);
+        match self.key() {
+            Some(key) => shown.field("key", &key).finish(),
+            None => shown.field("session", &self.session()).finish(),
+        }
     }
 }
 
@@ -58,7 +65,14 @@ impl Principal<'_> {
         self.user
     }
 
-    /// The session that the token opened.
+    /// The API key that was presented, where it was one.
+    #[must_use]
+    pub const fn key(&self) -> Option<ApiKeyId> {
+        if self.keyed { Some(ApiKeyId::from_number(self.session.id().get())) } else { None }
+    }
+
+    /// The session that the token opened. Where an API key was presented there is none: this is then the number of a session
+    /// that does not exist, for every call that takes one.
     #[must_use]
     pub const fn session(&self) -> SessionId {
         self.session.id()
@@ -129,7 +143,7 @@ impl Principal<'_> {
     /// # Errors
     /// `Stopped` after a storage failure.
     pub fn check_at(&self, permission: Permission, scope: ScopeId) -> Result<Decision> {
-        self.gate.engine().decide(self.answer_at(permission, scope))
+        self.decide(self.answer_at(permission, scope))
     }
 
     /// As [`can`](Self::can), telling a refusal from an outage.
@@ -137,7 +151,15 @@ impl Principal<'_> {
     /// # Errors
     /// `Stopped` after a storage failure.
     pub fn check(&self, permission: Permission) -> Result<Decision> {
-        self.gate.engine().decide(self.answer(permission))
+        self.decide(self.answer(permission))
+    }
+
+    #[inline]
+    fn decide(&self, answer: Answer) -> Result<Decision> {
+        match answer {
+            Answer::Gone if self.keyed => Ok(Decision::Deny(Denial::ApiKey)),
+            answer => self.gate.engine().decide(answer),
+        }
     }
 
     /// As [`can_on_behalf_of`](Self::can_on_behalf_of), telling a refusal from an outage.
@@ -159,7 +181,7 @@ impl Principal<'_> {
     /// As [`check`](Self::check), with every refusal as an error, to be used with `?`.
     ///
     /// # Errors
-    /// `Denied` with [`Denial::Permission`] or [`Denial::Session`]; `Stopped` after a storage failure.
+    /// `Denied` with [`Denial::Permission`], [`Denial::Session`] or [`Denial::ApiKey`]; `Stopped` after a storage failure.
     pub fn require(&self, permission: Permission) -> Result<()> {
         match self.check(permission)? {
             Decision::Allow => Ok(()),
@@ -183,7 +205,10 @@ impl Principal<'_> {
 
     #[inline]
     const fn asker(&self) -> Asker<'_> {
-        Asker { user: self.user, session: Some(self.session()), client: self.client }
+        match self.key() {
+            key @ Some(_) => Asker { user: self.user, session: None, key, client: self.client },
+            None => Asker { user: self.user, session: Some(self.session()), key: None, client: self.client },
+        }
     }
 }
 
@@ -206,7 +231,7 @@ impl Portcullis {
     /// ```
     #[inline]
     pub fn authenticate(&self, token: impl AsRef<str>) -> Result<Principal<'_>> {
-        let accepted = self.engine().authenticate(token.as_ref(), None)?;
+        let accepted = self.engine().authenticate(Purpose::Session, token.as_ref(), None)?;
         Ok(self.principal(accepted, None))
     }
 
@@ -221,14 +246,14 @@ impl Portcullis {
         token: impl AsRef<str>,
         client: &'g Client,
     ) -> Result<Principal<'g>> {
-        let accepted = self.engine().authenticate(token.as_ref(), Some(client))?;
+        let accepted = self.engine().authenticate(Purpose::Session, token.as_ref(), Some(client))?;
         Ok(self.principal(accepted, Some(client)))
     }
 
     #[inline]
-    fn principal<'g>(&'g self, accepted: Accepted, client: Option<&'g Client>) -> Principal<'g> {
-        let Accepted { session, user, impersonator } = accepted;
-        Principal { gate: self, session, user, impersonator, client }
+    pub(super) fn principal<'g>(&'g self, accepted: Accepted, client: Option<&'g Client>) -> Principal<'g> {
+        let Accepted { session, user, keyed, impersonator } = accepted;
+        Principal { gate: self, session, user, keyed, impersonator, client }
     }
 
     /// Whether a user holds a permission now, through any of the roles assigned to the user and what those inherit.
@@ -346,38 +371,57 @@ impl Portcullis {
 }
 
 /// What a token was accepted for.
-struct Accepted {
+pub(super) struct Accepted {
     session: SessionHandle,
     user: UserId,
+    keyed: bool,
     impersonator: Option<UserId>,
 }
 
 impl Engine {
-    fn authenticate(&self, token: &str, client: Option<&Client>) -> Result<Accepted> {
-        let Some(presented) = Presented::parse(token) else { return Err(self.refuse_session()) };
+    // A line of the other sort is never accepted: the digest covers what the token is for.
+    pub(super) fn authenticate(
+        &self,
+        purpose: Purpose,
+        token: &str,
+        client: Option<&Client>,
+    ) -> Result<Accepted> {
+        let refuse = || self.refuse_token(purpose);
+        let Some(presented) = Presented::parse_as(purpose, token) else { return Err(refuse()) };
         // The line is on its way from memory while the digest is computed.
-        let Some(found) = self.view.find(presented.id()) else { return Err(self.refuse_session()) };
+        let Some(found) = self.view.find(presented.id()) else { return Err(refuse()) };
         let digest = presented.digest();
-        let Some(line) = self.view.read(&found) else { return Err(self.refuse_session()) };
+        let Some(line) = self.view.read(&found) else { return Err(refuse()) };
         if digest != Digest(line.digest) {
-            return Err(self.refuse_session());
+            return Err(refuse());
         }
-        let (session, now) = (line.handle, self.seconds());
-        let asker = || Asker { user: line.user, session: Some(session.id()), client };
+        let (session, now, keyed) = (line.handle, self.seconds(), purpose == Purpose::ApiKey);
+        let asker = || {
+            let session = session.id();
+            let (session, key) = match keyed {
+                true => (None, Some(ApiKeyId::from_number(session.get()))),
+                false => (Some(session), None),
+            };
+            Asker { user: line.user, session, key, client }
+        };
         match self.in_context(self.view.session_live(session, now), asker, None, ScopeId::ROOT) {
             Answer::Allow => {}
             Answer::Stopped => return Err(self.stopped()),
-            Answer::Deny | Answer::Gone => return Err(self.refuse_session()),
+            Answer::Deny | Answer::Gone => return Err(refuse()),
         }
         let impersonator = match line.noted {
             false => None,
+            true if keyed => {
+                self.take_request(session.id())?;
+                None
+            }
             // The note goes after the line does: without one the session has ended since.
-            true => self.view.note(session.id()).ok_or_else(|| self.refuse_session())?.impersonator,
+            true => self.view.note(session.id()).ok_or_else(refuse)?.impersonator,
         };
         if line.seen < now {
             self.view.touch(session, now);
         }
-        Ok(Accepted { session, user: line.user, impersonator })
+        Ok(Accepted { session, user: line.user, keyed, impersonator })
     }
 
     #[inline]
@@ -397,8 +441,12 @@ impl Engine {
 
     /// An outage is never told as a refusal.
     #[cold]
-    fn refuse_session(&self) -> Error {
-        if self.view.is_stopped() { self.stopped() } else { Error::denied(Denial::Session) }
+    pub(super) fn refuse_token(&self, purpose: Purpose) -> Error {
+        match purpose {
+            _ if self.view.is_stopped() => self.stopped(),
+            Purpose::ApiKey => Error::denied(Denial::ApiKey),
+            _ => Error::denied(Denial::Session),
+        }
     }
 
     #[cold]

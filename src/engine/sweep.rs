@@ -1,9 +1,11 @@
 //! Removing what has no effect any more, and writing back what is kept in memory: in small batches, at any time.
 
+use super::api_keys::key_of;
 use super::bookkeeping::{LEFTOVER, Leftover, LeftoverRecord};
 use super::write::Entry;
 use super::{Engine, Portcullis};
 use crate::access::{ACCESS_BY_END, ACCESS_BY_PERMISSION, ACCESS_BY_SCOPE, AccessRecord};
+use crate::apikey::{API_KEY_BY_OWNER, ApiKeyRecord, ApiKeyTurnRecord};
 use crate::assignment::{ASSIGNMENT_BY_END, ASSIGNMENT_BY_ROLE, ASSIGNMENT_BY_SCOPE, AssignmentRecord};
 use crate::audit::{Actor, AuditKind};
 use crate::challenge::{CHALLENGE_BY_USER, ChallengeRecord};
@@ -40,7 +42,9 @@ const SWEEP_AFTER: usize = 256;
 pub struct Maintenance {
     /// Sessions past their absolute end that were removed.
     pub expired_sessions: usize,
-    /// Sessions whose last-seen time was written back.
+    /// API keys past their end that were removed, and some whose end has moved because they were used.
+    pub expired_keys: usize,
+    /// Sessions and API keys whose last-seen time was written back.
     pub seen_written: usize,
     /// Logins under way that nobody went on with in time.
     pub abandoned_logins: usize,
@@ -61,7 +65,7 @@ pub struct Maintenance {
 }
 
 impl Portcullis {
-    /// Does a bounded portion of housekeeping: removes expired sessions, old entries of login histories and rows
+    /// Does a bounded portion of housekeeping: removes expired sessions and API keys, old entries of login histories and rows
     /// of what was deleted, and writes last-seen times back. Nothing depends on it for correctness. Call it from a timer, every minute or so: what a
     /// crash can lose of last-seen times is what was seen since the last call, so that after a crash a session may
     /// go idle that much early, never late.
@@ -83,6 +87,7 @@ impl Portcullis {
         // Each part is tried even where another one fails: one row that can not be read must not keep expired sessions.
         let leftovers = engine.sweep_leftovers(budget);
         let expired = engine.sweep_expired(budget);
+        let keys = engine.sweep_keys(budget);
         let ended = engine.sweep_ended(budget);
         let tickets = engine.sweep_tickets(budget);
         let history = engine.sweep_history(budget);
@@ -92,12 +97,14 @@ impl Portcullis {
         let ceremonies = engine.sweep_ceremonies(budget);
         (done.leftovers, done.expired_sessions, done.seen_written) = (leftovers?, expired?, seen?);
         (done.ended_grants, done.abandoned_logins, done.history) = (ended?, abandoned?, history?);
+        done.expired_keys = keys?;
         done.ended_ceremonies = ceremonies?;
         done.expired_tickets = tickets?;
         done.idle_failures = failures?;
         let markers = engine.slice::<LeftoverRecord>(LEFTOVER, &[], 1)?;
         done.more = !markers.is_empty()
             || done.expired_sessions >= budget
+            || done.expired_keys >= budget
             || done.ended_grants >= budget
             || done.expired_tickets >= budget
             || done.abandoned_logins >= budget
@@ -162,6 +169,7 @@ impl Engine {
     fn rows_of_user(&self, user: UserId) -> Result<Batch> {
         let (mut batch, prefix) = (Batch::new(), user.bytes());
         if self.stage_off::<SessionRecord>(&mut batch, SESSION_BY_USER, &prefix)?
+            || self.stage_off::<ApiKeyRecord>(&mut batch, API_KEY_BY_OWNER, &prefix)?
             || self.stage_off::<ChallengeRecord>(&mut batch, CHALLENGE_BY_USER, &prefix)?
             || self.stage_off::<AssignmentRecord>(&mut batch, AssignmentRecord::TABLE, &prefix)?
             || self.stage_off::<AccessRecord>(&mut batch, AccessRecord::TABLE, &prefix)?
@@ -178,6 +186,9 @@ impl Engine {
             || self.stage_off::<LoginRecord>(&mut batch, LOGIN_HISTORY, &prefix)?
         {
             return Ok(batch);
+        }
+        if let Some(turn) = store::read::<ApiKeyTurnRecord>(&*self.store, &user)? {
+            batch.remove(&turn);
         }
         if let Some(credential) = store::read::<CredentialRecord>(&*self.store, &user)? {
             batch.remove(&credential);
@@ -414,7 +425,8 @@ impl Engine {
     /// Writes last-seen times back, several sessions to a commit.
     pub(super) fn write_seen(&self, budget: usize) -> Result<usize> {
         // Sessions are seen while this runs; each is written at most once in a call, so that it ends.
-        let sessions = usize::try_from(self.view.stats().sessions).unwrap_or(usize::MAX);
+        let stats = self.view.stats();
+        let sessions = usize::try_from(stats.sessions + stats.keys).unwrap_or(usize::MAX);
         let (mut written, budget) = (0, budget.min(sessions));
         while written < budget {
             let seen = self.view.take_seen(BATCH.min(budget - written));
@@ -423,7 +435,10 @@ impl Engine {
             }
             let mut batch = Batch::new();
             for (session, at) in &seen {
-                self.stage_seen(&mut batch, *session, at.timestamp())?;
+                match key_of(*session) {
+                    Some(key) => self.stage_key_seen(&mut batch, key, at.timestamp())?,
+                    None => self.stage_seen(&mut batch, *session, at.timestamp())?,
+                }
             }
             written += seen.len();
             if !self.commit_or_skip(batch)? {

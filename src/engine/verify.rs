@@ -4,6 +4,7 @@ use super::bookkeeping::{LeftoverRecord, ProtectionRecord, SequenceRecord};
 use super::view::{Holding, Part};
 use super::{Engine, Portcullis};
 use crate::access::AccessRecord;
+use crate::apikey::{ApiKeyRecord, ApiKeyTurnRecord};
 use crate::assignment::AssignmentRecord;
 use crate::audit::{self, AUDIT};
 use crate::catalog::{PermissionRecord, RetiredRecord};
@@ -102,6 +103,8 @@ impl Portcullis {
         engine.verify_table::<FlagRuleRecord>(&mut found)?;
         engine.verify_table::<SessionRecord>(&mut found)?;
         engine.verify_table::<SessionEraRecord>(&mut found)?;
+        engine.verify_table::<ApiKeyRecord>(&mut found)?;
+        engine.verify_table::<ApiKeyTurnRecord>(&mut found)?;
         engine.verify_table::<TicketRecord>(&mut found)?;
         engine.verify_table::<ChallengeRecord>(&mut found)?;
         engine.verify_table::<FactorRecord>(&mut found)?;
@@ -410,6 +413,7 @@ impl Engine {
         if stats.sessions != sessions {
             found.problem(format_args!("view: {} sessions where {sessions} are due", stats.sessions));
         }
+        self.verify_keys(found)?;
         Ok(())
     }
 
@@ -471,6 +475,8 @@ pub(crate) fn decode_as_every_record(bytes: &[u8]) -> usize {
         + taken::<FlagRuleRecord>(bytes)
         + taken::<SessionRecord>(bytes)
         + taken::<SessionEraRecord>(bytes)
+        + taken::<ApiKeyRecord>(bytes)
+        + taken::<ApiKeyTurnRecord>(bytes)
         + taken::<TicketRecord>(bytes)
         + taken::<ChallengeRecord>(bytes)
         + taken::<FactorRecord>(bytes)

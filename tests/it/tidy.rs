@@ -16,6 +16,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("grant", 2),
     ("crypto", 2),
     ("store", 3),
+    ("apikey", 4),
     ("user", 4),
     ("role", 4),
     ("session", 4),

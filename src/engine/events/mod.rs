@@ -8,7 +8,7 @@ pub use bus::{Notification, Subscription};
 use super::write::Plan;
 use crate::assurance::{Method, Methods};
 use crate::clock::Timestamp;
-use crate::id::{ContactId, DeviceId, FactorId, SessionId, UserId};
+use crate::id::{ApiKeyId, ContactId, DeviceId, FactorId, SessionId, UserId};
 use crate::network::Network;
 #[cfg(feature = "passkeys")]
 use crate::passkey::PasskeyId;
@@ -75,6 +75,12 @@ pub enum EventKind {
     PasskeySuspended(PasskeyId),
     /// A recovery code was used in the place of a second factor.
     RecoveryCodeUsed,
+    /// An API key was made for the account, or took the place of another one.
+    ApiKeyCreated(ApiKeyId),
+    /// An API key has other limits.
+    ApiKeyChanged(ApiKeyId),
+    /// An API key was revoked.
+    ApiKeyRevoked(ApiKeyId),
     /// The account has another status.
     StatusChanged(StatusKind),
 }
@@ -103,6 +109,9 @@ impl EventKind {
             #[cfg(feature = "passkeys")]
             Self::PasskeySuspended(_) => "passkey_suspended",
             Self::RecoveryCodeUsed => "recovery_code_used",
+            Self::ApiKeyCreated(_) => "api_key_created",
+            Self::ApiKeyChanged(_) => "api_key_changed",
+            Self::ApiKeyRevoked(_) => "api_key_revoked",
             Self::StatusChanged(_) => "status_changed",
         }
     }
