@@ -92,8 +92,8 @@ pub use verify::Verification;
 #[cfg(feature = "testing")]
 pub(crate) use {
     populate::{
-        assignments as populate_assignments, hash_for_nobody, put_row, sessions as populate_sessions,
-        users as populate_users,
+        api_keys as populate_api_keys, assignments as populate_assignments, hash_for_nobody, put_row,
+        sessions as populate_sessions, users as populate_users,
     },
     throttle::populate_failures,
     verify::{decode_as_every_record, dump},

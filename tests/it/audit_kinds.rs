@@ -1,5 +1,6 @@
 //! Every operation that changes anything, and the one audit record that it writes.
 
+use crate::api_keys::KINDS as KEYS;
 use crate::authenticator::Authenticator;
 use crate::factors::keys;
 use crate::passkeys::register;
@@ -494,6 +495,6 @@ fn every_change_writes_exactly_one_record_that_says_who_did_what_to_whom() {
         AuditKind::NameConfusable,
         AuditKind::PasskeySuspended,
     ]);
-    kinds.extend(PRESENTED);
+    kinds.extend(PRESENTED.into_iter().chain(KEYS));
     assert!(kinds.iter().eq(AuditKind::ALL), "{kinds:?}");
 }

@@ -14,7 +14,7 @@ pub(super) use answer::{CODE_LIFE, Kind as AnswerKind, LONGEST, reachable};
 #[cfg(feature = "passkeys")]
 pub use passkey::PasskeyLogin;
 pub(super) use proved::Proved;
-pub(super) use refusal::{Refusal, status_detail};
+pub(super) use refusal::{Refusal, SERVICE_ACCOUNT, status_detail};
 
 use super::Portcullis;
 use super::throttle::Attempt;

@@ -472,6 +472,8 @@ const fn denial(version: u64) -> Answer {
 #[cfg(test)]
 mod gaps;
 #[cfg(test)]
+mod limiting;
+#[cfg(test)]
 mod races;
 #[cfg(test)]
 mod selecting;

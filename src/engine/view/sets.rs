@@ -456,7 +456,7 @@ mod tests {
 
     #[test]
     fn numbers_are_shared_counted_and_used_again() {
-        let role = |number| Part::role(RoleId::from_number(number));
+        let role = |number| Part::role(crate::id::RoleId::from_number(number));
         let (sets, mut interner) = (Sets::new(), Interner::new());
         assert_eq!(interner.hold(&sets, &[]).unwrap(), 0);
         let one = interner.hold(&sets, &[role(1)]).unwrap();
