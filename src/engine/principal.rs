@@ -231,7 +231,7 @@ impl Portcullis {
     /// ```
     #[inline]
     pub fn authenticate(&self, token: impl AsRef<str>) -> Result<Principal<'_>> {
-        let accepted = self.engine().authenticate(Purpose::Session, token.as_ref(), None)?;
+        let accepted = self.engine().accept_session(token.as_ref(), None)?;
         Ok(self.principal(accepted, None))
     }
 
@@ -246,7 +246,7 @@ impl Portcullis {
         token: impl AsRef<str>,
         client: &'g Client,
     ) -> Result<Principal<'g>> {
-        let accepted = self.engine().authenticate(Purpose::Session, token.as_ref(), Some(client))?;
+        let accepted = self.engine().accept_session(token.as_ref(), Some(client))?;
         Ok(self.principal(accepted, Some(client)))
     }
 
@@ -371,6 +371,7 @@ impl Portcullis {
 }
 
 /// What a token was accepted for.
+#[derive(Clone, Copy)]
 pub(super) struct Accepted {
     session: SessionHandle,
     user: UserId,
@@ -379,13 +380,14 @@ pub(super) struct Accepted {
 }
 
 impl Engine {
-    // A line of the other sort is never accepted: the digest covers what the token is for.
-    pub(super) fn authenticate(
-        &self,
-        purpose: Purpose,
-        token: &str,
-        client: Option<&Client>,
-    ) -> Result<Accepted> {
+    fn accept_session(&self, token: &str, client: Option<&Client>) -> Result<Accepted> {
+        self.accept(Purpose::Session, token, client)
+    }
+
+    // A line of the other sort is never accepted: the digest covers what the token is for. Always inlined, so that what it
+    // is for is settled when this is compiled.
+    #[inline(always)]
+    pub(super) fn accept(&self, purpose: Purpose, token: &str, client: Option<&Client>) -> Result<Accepted> {
         let refuse = || self.refuse_token(purpose);
         let Some(presented) = Presented::parse_as(purpose, token) else { return Err(refuse()) };
         // The line is on its way from memory while the digest is computed.

@@ -1,7 +1,7 @@
 //! The read path of keys, which is that of sessions.
 
 use crate::crypto::Purpose;
-use crate::engine::principal::Principal;
+use crate::engine::principal::{Accepted, Principal};
 use crate::engine::{Engine, Portcullis};
 use crate::error::{Error, Result, RetryAfter};
 use crate::id::SessionId;
@@ -41,7 +41,7 @@ impl Portcullis {
     /// ```
     #[inline]
     pub fn authenticate_key(&self, key: impl AsRef<str>) -> Result<Principal<'_>> {
-        let accepted = self.engine().authenticate(Purpose::ApiKey, key.as_ref(), None)?;
+        let accepted = self.engine().accept_key(key.as_ref(), None)?;
         Ok(self.principal(accepted, None))
     }
 
@@ -56,12 +56,16 @@ impl Portcullis {
         key: impl AsRef<str>,
         client: &'g Client,
     ) -> Result<Principal<'g>> {
-        let accepted = self.engine().authenticate(Purpose::ApiKey, key.as_ref(), Some(client))?;
+        let accepted = self.engine().accept_key(key.as_ref(), Some(client))?;
         Ok(self.principal(accepted, Some(client)))
     }
 }
 
 impl Engine {
+    fn accept_key(&self, key: &str, client: Option<&Client>) -> Result<Accepted> {
+        self.accept(Purpose::ApiKey, key, client)
+    }
+
     /// One request less for a key that has a limit.
     pub(in crate::engine) fn take_request(&self, key: SessionId) -> Result<()> {
         match self.view.take_request(key, self.now()) {

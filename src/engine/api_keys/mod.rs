@@ -35,7 +35,7 @@ const SPARE_LIMITS: usize = 4096;
 
 /// Makes, lists, limits and ends API keys; get it from [`Portcullis::api_keys`].
 ///
-/// A key belongs to a user, a person or a [service account](NewUser::service_account), and is accepted by
+/// A key belongs to a user, a person or a [service account](crate::NewUser::service_account), and is accepted by
 /// [`Portcullis::authenticate_key`]. What it allows is worked out anew at each question: what its owner holds at that
 /// moment, and of that what the key names. So it can never do more than its owner, and what the owner loses the key loses
 /// with it. It is dead while the owner may not log in, from the moment in which that is set, and for good once the owner is
@@ -43,9 +43,6 @@ const SPARE_LIMITS: usize = 4096;
 /// stand still for that; [`revoke_all`](Self::revoke_all) does.
 ///
 /// A key asks for no second factor and has no level of assurance: give it few permissions.
-///
-/// [`NewUser::service_account`]: crate::NewUser::service_account
-/// [NewUser::service_account]: crate::NewUser::service_account
 ///
 /// ```
 /// # fn main() -> portcullis::Result<()> {
@@ -103,7 +100,7 @@ impl ApiKeys<'_> {
     pub fn create(&self, owner: UserId, new: NewApiKey) -> Result<IssuedApiKey> {
         new.check()?;
         let engine = self.gate.engine();
-        let ((token, record), _) = engine.write(self.gate.actor(), |plan| {
+        let ((token, record), _) = engine.write(self.gate.actor(), move |plan| {
             expect_owner(plan, owner)?;
             warrant::may_administer(plan, owner, "make an API key")?;
             engine.check_limits(plan, &new.limits, &Limits::default())?;
@@ -175,7 +172,7 @@ impl ApiKeys<'_> {
     /// As [`create`](Self::create), and `NotFound` for a key that has ended.
     pub fn update(&self, id: ApiKeyId, change: ApiKeyChange) -> Result<ApiKey> {
         let engine = self.gate.engine();
-        let (record, _) = engine.write(self.gate.actor(), |plan| {
+        let (record, _) = engine.write(self.gate.actor(), move |plan| {
             let old = engine.read_live_key(plan, id)?;
             warrant::may_administer(plan, old.record.owner, "change an API key")?;
             let former = old.record.limits();
@@ -365,12 +362,16 @@ impl Engine {
         Some(key)
     }
 
-    /// The stored key, if it has not ended.
+    /// The stored key, if it has not ended: by its row, which the caller's commit expects, and by its last use, which is in
+    /// memory first.
     fn read_live_key(&self, plan: &Plan<'_>, id: ApiKeyId) -> Result<Stored<ApiKeyRecord>> {
         let stored = apikey::read_key(plan.store, id)?;
-        match self.shown(stored.clone()) {
-            Some(_) => Ok(stored),
-            None => Err(Error::not_found("key", id)),
+        let now = ViewTime::from(plan.now);
+        let over = stored.record.expires.is_some_and(|end| ViewTime::from(end) <= now);
+        if over || self.view.key_seen(id, now).is_none() {
+            return Err(Error::not_found("key", id));
         }
+        user::read_user(plan.store, stored.record.owner)?;
+        Ok(stored)
     }
 }
