@@ -15,7 +15,7 @@ impl Portcullis {
     /// the limits of the key.
     ///
     /// # Errors
-    /// `Denied` with [`Denial::ApiKey`] for what is no live key, whatever is wrong with it; `RateLimited`, which is no denial,
+    /// `Denied` with [`Denial::ApiKey`](crate::Denial::ApiKey) for what is no live key, whatever is wrong with it; `RateLimited`, which is no denial,
     /// with the time to wait in [`Error::retry_after`], for a key that is good and was used too often; `Stopped` after a
     /// storage failure.
     ///
