@@ -3,9 +3,10 @@
 
 use crate::Portcullis;
 use crate::clock::{Clock, Timestamp};
-use crate::crypto::Token;
+use crate::crypto::{ApiKeyToken, Token};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{RoleId, ScopeId, UserId};
+use crate::permission::PermissionSet;
 use crate::secret::Entropy;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -171,6 +172,19 @@ pub fn populate_users(
 /// `NotFound` for a user that does not exist; the storage kinds.
 pub fn populate_sessions(gate: &Portcullis, users: &[UserId]) -> Result<Vec<Token>> {
     crate::engine::populate_sessions(gate, users)
+}
+
+/// Makes an API key without an end for each of the users, for these permissions or all, and without audit records: for
+/// benches that need a million. The number of keys that a user can have is not looked at.
+///
+/// # Errors
+/// The storage kinds.
+pub fn populate_api_keys(
+    gate: &Portcullis,
+    users: &[UserId],
+    permissions: Option<&PermissionSet>,
+) -> Result<Vec<ApiKeyToken>> {
+    crate::engine::populate_api_keys(gate, users, permissions)
 }
 
 /// Assigns roles to users at scopes, many to a commit and without audit records: for benches. None of them may exist

@@ -9,7 +9,7 @@ pub(crate) use record::{
 };
 
 use crate::clock::Timestamp;
-use crate::id::{Flag, Key, RoleId, ScopeId, SeparationId, SessionId, UserId};
+use crate::id::{ApiKeyId, Flag, Key, RoleId, ScopeId, SeparationId, SessionId, UserId};
 use crate::permission::Permission;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -71,6 +71,8 @@ pub enum Subject {
     Separation(SeparationId),
     /// A feature flag.
     Flag(Flag),
+    /// An API key.
+    ApiKey(ApiKeyId),
 }
 
 /// How it ended.
@@ -106,6 +108,7 @@ tagged_key!(Subject:
     4 = Self::Scope(id) => u64::from(id.get()),
     5 = Self::Separation(id) => u64::from(id.get()),
     8 = Self::Flag(flag) => u64::from(flag.get()),
+    9 = Self::ApiKey(id) => id.get(),
 );
 
 impl fmt::Display for Actor {
@@ -128,6 +131,7 @@ impl fmt::Display for Subject {
             Self::Scope(id) => id.fmt(f),
             Self::Separation(id) => id.fmt(f),
             Self::Flag(flag) => flag.fmt(f),
+            Self::ApiKey(id) => id.fmt(f),
         }
     }
 }

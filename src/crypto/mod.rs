@@ -2,6 +2,7 @@
 
 mod cost;
 mod gate;
+mod key_token;
 mod keys;
 #[cfg(feature = "legacy")]
 mod legacy;
@@ -16,6 +17,8 @@ pub use gate::Admission;
 #[cfg(feature = "tokio")]
 pub(crate) use gate::{Entering, Permit};
 pub(crate) use gate::{Gate, Limits, Source, trial};
+pub use key_token::ApiKeyToken;
+pub(crate) use key_token::prefix_of;
 pub(crate) use keys::sealed_with;
 pub use keys::{KeyId, Keyring};
 #[cfg(feature = "legacy")]

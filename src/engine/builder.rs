@@ -187,12 +187,6 @@ impl Builder {
         self
     }
 
-    /// What is remembered of the logins of each user.
-    pub fn history(mut self, policy: HistoryPolicy) -> Self {
-        self.history = policy;
-        self
-    }
-
     /// How often somebody may be wrong before the next attempt has to wait, and how often at all; see [`ThrottlePolicy`]
     /// for the defaults.
     pub fn throttle(mut self, policy: ThrottlePolicy) -> Self {

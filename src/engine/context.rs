@@ -5,7 +5,7 @@ use super::login::{Refusal, status_detail};
 use super::view::Answer;
 use crate::clock::Timestamp;
 use crate::error::Result;
-use crate::id::{ScopeId, SessionId, UserId};
+use crate::id::{ApiKeyId, ScopeId, SessionId, UserId};
 use crate::permission::{Permission, PermissionSet};
 use crate::session::{Client, SessionRecord};
 use crate::store;
@@ -85,7 +85,13 @@ impl CheckContext<'_> {
         self.asker.user
     }
 
-    /// The session that asks; `None` at a login, and where a user is checked without one.
+    /// The API key that asks, where it is one.
+    #[must_use]
+    pub const fn key(&self) -> Option<ApiKeyId> {
+        self.asker.key
+    }
+
+    /// The session that asks; `None` at a login, for an API key, and where a user is checked without one.
     #[must_use]
     pub const fn session(&self) -> Option<SessionId> {
         self.asker.session
@@ -144,6 +150,7 @@ impl fmt::Debug for CheckContext<'_> {
             .field("user", &self.user())
             .field("session", &self.session())
             .field("impersonator", &self.impersonator())
+            .field("key", &self.key())
             .field("permission", &self.permission)
             .field("scope", &self.scope)
             .field("time", &self.time)
@@ -157,6 +164,7 @@ impl fmt::Debug for CheckContext<'_> {
 pub(super) struct Asker<'a> {
     pub(super) user: UserId,
     pub(super) session: Option<SessionId>,
+    pub(super) key: Option<ApiKeyId>,
     pub(super) client: Option<&'a Client>,
     pub(super) impersonator: Option<UserId>,
 }
@@ -164,7 +172,7 @@ pub(super) struct Asker<'a> {
 impl Asker<'_> {
     /// A user of whom nothing else is known.
     pub(super) const fn user(user: UserId) -> Self {
-        Self { user, session: None, client: None, impersonator: None }
+        Self { user, session: None, key: None, client: None, impersonator: None }
     }
 }
 

@@ -1,6 +1,8 @@
 //! The engine: the one write path (`write`), the one read path (`principal`, `view`), and what callers name.
 
+mod accept;
 mod access;
+mod api_keys;
 mod assignments;
 mod audit;
 mod authority;
@@ -22,6 +24,7 @@ mod factors;
 mod feed;
 mod flags;
 mod guard;
+mod handles;
 mod hierarchy;
 mod history;
 mod identify;
@@ -62,6 +65,7 @@ mod warrant;
 mod write;
 
 pub use access::Access;
+pub use api_keys::{ApiKeys, IssuedApiKey};
 pub use audit::{Audit, AuditHead};
 pub use builder::Builder;
 pub use context::{CheckContext, ContextRule};
@@ -103,8 +107,8 @@ pub use verify::Verification;
 #[cfg(feature = "testing")]
 pub(crate) use {
     populate::{
-        assignments as populate_assignments, hash_for_nobody, put_rows, sessions as populate_sessions,
-        users as populate_users,
+        api_keys as populate_api_keys, assignments as populate_assignments, hash_for_nobody, put_rows,
+        sessions as populate_sessions, users as populate_users,
     },
     throttle::populate_failures,
     verify::{decode_as_every_record, dump},
@@ -148,6 +152,7 @@ const TABLES: &[&[Table]] = &[
     crate::flag::TABLES,
     crate::session::TABLES,
     crate::signed::TABLES,
+    crate::apikey::TABLES,
     crate::device::TABLES,
     crate::history::TABLES,
     crate::challenge::TABLES,
@@ -220,72 +225,6 @@ impl Portcullis {
             true => self.clone(),
             false => Self { actor: Actor::User(user), ..self.clone() },
         }
-    }
-
-    /// User management.
-    #[must_use]
-    pub fn users(&self) -> Users<'_> {
-        Users { gate: self }
-    }
-
-    /// Scopes: tenants, projects, resources.
-    #[must_use]
-    pub fn scopes(&self) -> Scopes<'_> {
-        Scopes { gate: self }
-    }
-
-    /// Permissions given to single users without a role.
-    #[must_use]
-    pub fn access(&self) -> Access<'_> {
-        Access { gate: self }
-    }
-
-    /// Feature flags.
-    #[must_use]
-    pub fn flags(&self) -> Flags<'_> {
-        Flags { gate: self }
-    }
-
-    /// Who can, what can, where, why, and what if.
-    #[must_use]
-    pub fn review(&self) -> Review<'_> {
-        Review { gate: self }
-    }
-
-    /// What holders of admin roles may administer.
-    #[must_use]
-    pub fn delegations(&self) -> Delegations<'_> {
-        Delegations { gate: self }
-    }
-
-    /// Roles, their hierarchy, and who holds them.
-    #[must_use]
-    pub fn roles(&self) -> Roles<'_> {
-        Roles { gate: self }
-    }
-
-    /// Separation of duty: sets of roles that are kept apart.
-    #[must_use]
-    pub fn separation(&self) -> SeparationOfDuty<'_> {
-        SeparationOfDuty { gate: self }
-    }
-
-    /// The catalogue of permissions.
-    #[must_use]
-    pub fn permissions(&self) -> Permissions<'_> {
-        Permissions { gate: self }
-    }
-
-    /// Sessions.
-    #[must_use]
-    pub fn sessions(&self) -> Sessions<'_> {
-        Sessions { gate: self }
-    }
-
-    /// The audit log.
-    #[must_use]
-    pub fn audit(&self) -> Audit<'_> {
-        Audit { gate: self }
     }
 
     /// Writes everything back and closes the database, for all handles: later calls answer

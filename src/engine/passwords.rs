@@ -293,6 +293,7 @@ impl Engine {
     /// # Errors
     /// `InvalidInput` on the field `password`, with the reason; the storage kinds.
     pub(crate) fn check_new_password(&self, user: &UserRecord, password: &str) -> Result<()> {
+        user.refuse_service("password")?;
         let prefix = user.id.bytes();
         let scan = Scan { prefix: &prefix, limit: ADDRESSES, ..Scan::default() };
         let (contacts, _) = store::page::<ContactRecord>(&*self.store, &scan)?;
@@ -446,6 +447,10 @@ pub(crate) fn stage_new_password(
     user: UserId,
     prepared: &Prepared,
 ) -> Result<&'static str> {
+    // A new user is not there yet, and was looked at before.
+    if let Some(account) = store::read::<UserRecord>(plan.store, &user)? {
+        account.record.refuse_service("password")?;
+    }
     if let Some(due) = prepared.based_on {
         let found = store::read::<CredentialRecord>(plan.store, &user)?.map(|row| row.record.revision);
         // The commit expects the row that `stage_password` reads, so that it is this one.

@@ -112,6 +112,10 @@ impl Users<'_> {
 
     /// Refuses a password that breaks a rule, and a hash that can not be verified.
     pub(super) fn check_secret(&self, user: &NewUser) -> Result<()> {
+        if user.service && (user.password.is_some() || user.password_hash.is_some() || user.must_change) {
+            let message = "is given for a service account, which has none; give it an API key";
+            return Err(Error::invalid("password", message));
+        }
         match (&user.password, &user.password_hash) {
             (Some(_), Some(_)) => {
                 Err(Error::invalid("password_hash", "is given beside a password; give one of the two"))
@@ -210,6 +214,14 @@ impl Users<'_> {
     /// `InvalidInput` for a wrong page; the storage kinds.
     pub fn by_status(&self, status: StatusKind, page: &PageRequest) -> Result<Page<User>> {
         self.page_by(user::USER_BY_STATUS, &status.number().bytes(), page)
+    }
+
+    /// Service accounts, by number.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a wrong page; the storage kinds.
+    pub fn service_accounts(&self, page: &PageRequest) -> Result<Page<User>> {
+        self.page_by(user::USER_BY_STATUS, &user::SERVICE_ACCOUNTS.bytes(), page)
     }
 
     /// All users, by the time they were created.

@@ -4,6 +4,7 @@ use super::bookkeeping::{LeftoverRecord, ProtectionRecord, SequenceRecord};
 use super::view::{Holding, Part};
 use super::{Engine, Portcullis};
 use crate::access::AccessRecord;
+use crate::apikey::{ApiKeyRecord, ApiKeyTurnRecord};
 use crate::assignment::AssignmentRecord;
 use crate::audit::{self, AUDIT};
 use crate::catalog::{PermissionRecord, RetiredRecord};
@@ -104,6 +105,8 @@ impl Portcullis {
         engine.verify_table::<SessionRecord>(&mut found)?;
         engine.verify_table::<SessionEraRecord>(&mut found)?;
         engine.verify_table::<SignedRecord>(&mut found)?;
+        engine.verify_table::<ApiKeyRecord>(&mut found)?;
+        engine.verify_table::<ApiKeyTurnRecord>(&mut found)?;
         engine.verify_table::<TicketRecord>(&mut found)?;
         engine.verify_table::<ChallengeRecord>(&mut found)?;
         engine.verify_table::<FactorRecord>(&mut found)?;
@@ -413,6 +416,7 @@ impl Engine {
         if stats.sessions != sessions {
             found.problem(format_args!("view: {} sessions where {sessions} are due", stats.sessions));
         }
+        self.verify_keys(found)?;
         Ok(())
     }
 
@@ -475,6 +479,8 @@ pub(crate) fn decode_as_every_record(bytes: &[u8]) -> usize {
         + taken::<SessionRecord>(bytes)
         + taken::<SessionEraRecord>(bytes)
         + taken::<SignedRecord>(bytes)
+        + taken::<ApiKeyRecord>(bytes)
+        + taken::<ApiKeyTurnRecord>(bytes)
         + taken::<TicketRecord>(bytes)
         + taken::<ChallengeRecord>(bytes)
         + taken::<FactorRecord>(bytes)

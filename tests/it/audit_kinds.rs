@@ -1,5 +1,6 @@
 //! Every operation that changes anything, and the one audit record that it writes.
 
+use crate::api_keys::KINDS as KEYS;
 use crate::audit::ELSEWHERE;
 use crate::authenticator::Authenticator;
 use crate::factors::keys;
@@ -473,7 +474,7 @@ fn every_change_writes_exactly_one_record_that_says_who_did_what_to_whom() {
         sound(&scene.gate);
     }
     kinds.extend(ELSEWHERE);
-    kinds.extend(PRESENTED);
+    kinds.extend(PRESENTED.into_iter().chain(KEYS));
     kinds.extend(crate::impersonation::KINDS);
     assert!(kinds.iter().eq(AuditKind::ALL), "{kinds:?}");
 }

@@ -8,8 +8,9 @@ use data_encoding::HEXLOWER;
 use portcullis::testing::{StoredRow, dump};
 use portcullis::{
     Ability, Answer, Assurance, Builder, Client, ContactId, ContactKind, Credentials, ErrorKind, FlagState,
-    FlagTarget, Grant, Impersonation, ImpersonationPolicy, KeyId, Keyring, LoginStep, NewContact, NewFlag,
-    NewUser, PasswordPolicy, Portcullis, RoleChange, RoleRange, SeparationKind, Status, Timestamp, UserId,
+    FlagTarget, Grant, Impersonation, ImpersonationPolicy, KeyId, Keyring, LoginStep, NewApiKey, NewContact,
+    NewFlag, NewUser, PasswordPolicy, Permission, Portcullis, RateLimit, RoleChange, RoleRange, ScopeId,
+    SeparationKind, Status, Timestamp, UserId,
 };
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -99,6 +100,7 @@ fn fill(gate: &Portcullis) {
     register(gate, ada, &mut device).unwrap();
     passkey_login(gate, &mut device).unwrap();
     gate.passkeys().start_registration(ada).unwrap();
+    fill_keys(gate, [tenant, doc]);
     let flags = gate.flags();
     let new = NewFlag::new("checkout:new").description("the new one").owner("payments").on_by_default(true);
     let targeted = flags.define(new).unwrap();
@@ -151,6 +153,19 @@ fn fill_impersonation(gate: &Portcullis, carol: UserId) {
 }
 
 /// One-time tokens of each purpose, and in each state.
+/// Keys without and with all that a key can have, and an account that has nothing else.
+fn fill_keys(gate: &Portcullis, scopes: [ScopeId; 2]) {
+    let robot = gate.users().create(NewUser::new("robot").service_account()).unwrap().id;
+    let keys = gate.acting_as(robot);
+    let keys = keys.api_keys();
+    keys.create(robot, NewApiKey::new("plain").never_expires()).unwrap();
+    let rate = RateLimit::new(600, Duration::from_secs(60)).unwrap().burst(20).unwrap();
+    let day = Duration::from_secs(86_400);
+    let limited = NewApiKey::new("limited").only([Permission::from_bit(0)]).at(scopes).rate(rate);
+    let limited = keys.create(robot, limited.expires_in(day).idle_timeout(day / 2)).unwrap();
+    keys.rotate(limited.key.id, Duration::from_secs(3600)).unwrap();
+}
+
 fn fill_tickets(gate: &Portcullis, carol: UserId) {
     let (tickets, home, client) = (gate.tickets(), ContactId::from_number(0), Client::new());
     let phone = gate.users().add_contact(carol, &NewContact::phone("+44 21").verified()).unwrap().id;
@@ -208,7 +223,7 @@ fn the_bytes_of_every_record_are_what_they_were() {
     let mut rows = dump(&world.gate).unwrap();
     rows.push(leftover());
     let tables: BTreeSet<&str> = rows.iter().map(|row| row.table).collect();
-    assert_eq!(tables.len(), 75, "every table is in the snapshot: {tables:?}");
+    assert_eq!(tables.len(), 79, "every table is in the snapshot: {tables:?}");
     let (now, due) = (text(&rows), include_str!("format.snapshot.txt"));
     if now != due {
         let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("format.snapshot.txt");

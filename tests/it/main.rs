@@ -11,6 +11,9 @@
 
 mod admission;
 mod ansi;
+mod api_keys;
+mod api_keys_ends;
+mod api_keys_model;
 mod attacks;
 mod audit;
 mod audit_kinds;
@@ -82,6 +85,7 @@ mod review;
 mod roles;
 mod scopes;
 mod scopes_model;
+mod service_accounts;
 mod sessions;
 mod support;
 mod throttle;

@@ -1,6 +1,7 @@
-//! The settings of sessions and one-time tokens.
+//! The settings of sessions, one-time tokens and the history of logins.
 
 use super::Builder;
+use crate::history::HistoryPolicy;
 use crate::session::{ParallelSessions, SessionLimits};
 use crate::ticket::TicketLives;
 use std::time::Duration;
@@ -28,6 +29,12 @@ impl Builder {
     /// How long one-time tokens live that are issued from now on.
     pub fn ticket_lives(mut self, lives: TicketLives) -> Self {
         self.ticket_lives = lives;
+        self
+    }
+
+    /// What is remembered of the logins of each user.
+    pub fn history(mut self, policy: HistoryPolicy) -> Self {
+        self.history = policy;
         self
     }
 }

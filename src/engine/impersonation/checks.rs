@@ -80,7 +80,8 @@ impl Engine {
         now: ViewTime,
         client: Option<&Client>,
     ) -> Answer {
-        let asker = || Asker { user: by.user, session: Some(by.session), client, impersonator: None };
+        let asker =
+            || Asker { user: by.user, session: Some(by.session), key: None, client, impersonator: None };
         match asked {
             Asked::One(permission) => {
                 let answer = self.view.check_session_at(behind, permission, scope, now);

@@ -254,6 +254,7 @@ impl Engine {
             let message = format!("{} may not log in now, so that nobody can act in their place", whom.user);
             return Err(Error::invalid("user", message));
         }
+        account.record.refuse_service("session in which somebody acts as it")?;
         if account.record.home != by.at {
             let message = format!("{} was given another home meanwhile; try again", whom.user);
             return Err(Error::new(ErrorKind::Conflict, message));
@@ -355,6 +356,9 @@ impl Plan<'_> {
                 | AuditKind::RecoveryCodesIssued
                 | AuditKind::PasskeyRegistered
                 | AuditKind::PasskeyRemoved
+                | AuditKind::ApiKeyCreated
+                | AuditKind::ApiKeyUpdated
+                | AuditKind::ApiKeyRotated
                 | AuditKind::ImpersonationStarted
         );
         match (self.impersonator, self.actor, subject) {

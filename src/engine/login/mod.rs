@@ -16,7 +16,7 @@ pub(super) use answer::{CODE_LIFE, Kind as AnswerKind, LONGEST, reachable};
 #[cfg(feature = "passkeys")]
 pub use passkey::PasskeyLogin;
 pub(super) use proved::Proved;
-pub(super) use refusal::{Refusal, status_detail, tell_unverifiable};
+pub(super) use refusal::{Refusal, SERVICE_ACCOUNT, status_detail, tell_unverifiable};
 
 use super::Portcullis;
 use super::throttle::Attempt;

@@ -8,7 +8,7 @@ use crate::assurance::{Assurance, Method, Methods};
 use crate::audit::{Actor, AuditKind, Subject};
 use crate::clock::Timestamp;
 use crate::credential::CredentialRecord;
-use crate::crypto::{Digest, MAX_PASSWORD_BYTES, Presented, Source, Verdict};
+use crate::crypto::{Digest, MAX_PASSWORD_BYTES, Presented, Purpose, Source, Verdict};
 use crate::engine::throttle::Attempt;
 use crate::engine::write::{Entry, Plan};
 use crate::engine::{Engine, Portcullis, duty};
@@ -145,7 +145,7 @@ impl Portcullis {
 impl Engine {
     /// The session of a token that may be used to prove anew who holds it: one that has ended by nothing but its idle limit.
     fn resumable(&self, token: &str) -> Result<Option<SessionRecord>> {
-        let Some(presented) = Presented::parse(token) else { return Ok(None) };
+        let Some(presented) = Presented::parse_as(Purpose::Session, token) else { return Ok(None) };
         let found = store::read::<SessionRecord>(&*self.store, &presented.id())?;
         let Some(session) = found.filter(|found| Digest(found.record.digest) == presented.digest()) else {
             return Ok(None);

@@ -12,7 +12,7 @@ use super::write::{Entry, Plan};
 use super::{Engine, Portcullis};
 use crate::audit::{Actor, AuditKind, Outcome, Subject};
 use crate::clock::Timestamp;
-use crate::crypto::{Pair, PresentedRefresh, RefreshToken, first_refresh};
+use crate::crypto::{Pair, PresentedRefresh, Purpose, RefreshToken, first_refresh};
 use crate::error::{Error, Result};
 use crate::id::{ScopeId, SessionId};
 use crate::secret::random;
@@ -77,14 +77,14 @@ impl Portcullis {
         client.check()?;
         let engine = self.engine();
         let Some(token) = PresentedRefresh::parse(token.as_ref()) else {
-            return Err(engine.refuse_session());
+            return Err(engine.refuse_token(Purpose::Session));
         };
         if !engine.rules_let_refresh(&token, client)? {
-            return Err(engine.refuse_session());
+            return Err(engine.refuse_token(Purpose::Session));
         }
         let (refreshed, _) =
             engine.write(Actor::Anonymous, |plan| engine.plan_refresh(plan, &token, client))?;
-        refreshed.ok_or_else(|| engine.refuse_session())
+        refreshed.ok_or_else(|| engine.refuse_token(Purpose::Session))
     }
 }
 
@@ -131,7 +131,7 @@ impl Engine {
         match standing {
             Some(Standing::Present | Standing::Repeated(_)) => {
                 let (user, session, client) = (session.user, Some(session.id), Some(client));
-                let asker = Asker { user, session, client, impersonator: None };
+                let asker = Asker { user, session, key: None, client, impersonator: None };
                 Ok(self.in_context(Answer::Allow, || asker, None, ScopeId::ROOT) == Answer::Allow)
             }
             Some(Standing::Spent) => Ok(true),
