@@ -1,5 +1,8 @@
 //! From stored rows to the view: one function, called for every row at open and for every commit after it.
 
+use super::keys::number_of;
+use super::lines::LAST_GENERATION;
+use super::selection::Choice;
 use super::{FlagSettings, Holding, KeyLine, Note, Part, SessionLine, UserState, View, ViewTime};
 use crate::access::{ACCESS, AccessRecord};
 use crate::apikey::{API_KEY, ApiKeyRecord};
@@ -14,6 +17,7 @@ use crate::scope::{SCOPE, ScopeRecord};
 use crate::session::{SESSION, SESSION_ERA, SessionEraRecord, SessionRecord};
 use crate::store::{Change, Sink, Table, decode};
 use crate::user::{Status, StatusKind, USER, UserRecord};
+use std::sync::Arc;
 
 impl View {
     /// The tables that the view is made of; all other rows mean nothing to it.
@@ -134,6 +138,16 @@ impl View {
         self.user(user.id) == Some((state_of(&user.status), user.generation))
     }
 
+    /// Whether the view says of a key what the record says; only its last use may be ahead.
+    pub(crate) fn agrees_on_key(&self, key: &ApiKeyRecord) -> bool {
+        let KeyLine { line: due, choice, rate } = KeyLine::from(key);
+        self.session(due.id).is_some_and(|line| {
+            let SessionLine { selection, .. } = due;
+            line.seen >= due.seen && SessionLine { seen: due.seen, selection, ..line } == due
+        }) && self.choice_of(due.id).as_deref() == choice.as_ref()
+            && self.rates.get(due.id.get()).and_then(|bucket| bucket.limit) == rate
+    }
+
     /// Whether the view says of a session what the record says; only its last-seen time may be ahead.
     pub(crate) fn agrees_on_session(&self, session: &SessionRecord) -> bool {
         let due = line_of(session);
@@ -157,7 +171,35 @@ impl Sink for View {
     }
 }
 
-const _: () = assert!(crate::user::LAST_GENERATION < super::lines::LAST_GENERATION);
+impl From<&ApiKeyRecord> for KeyLine {
+    fn from(key: &ApiKeyRecord) -> Self {
+        let limits = key.limits();
+        let choice = (limits.permissions.is_some() || limits.scopes.is_some()).then(|| Choice::Limits {
+            permissions: limits.permissions,
+            scopes: limits.scopes.map(Arc::from),
+        });
+        let line = SessionLine {
+            id: number_of(key.id),
+            digest: key.digest,
+            user: key.owner,
+            // No end of all sessions, of its owner or of everybody, comes to these: a key is ended as a key.
+            generation: LAST_GENERATION,
+            era: u16::MAX,
+            selection: 0,
+            deadline: key.expires.map_or(ViewTime::LAST, ViewTime::from),
+            idle_timeout: key.idle_secs,
+            // A second before it was made where it was not used yet, so that a use in that same second is noted.
+            seen: match key.used {
+                Some(used) => ViewTime::from(used),
+                None => ViewTime::from_secs(ViewTime::from(key.created).secs().saturating_sub(1)),
+            },
+            noted: limits.rate.is_some(),
+        };
+        Self { line, choice, rate: limits.rate }
+    }
+}
+
+const _: () = assert!(crate::user::LAST_GENERATION < LAST_GENERATION);
 
 fn state_of(status: &Status) -> UserState {
     match (status.kind, status.until) {

@@ -1,59 +1,28 @@
 //! API keys: each is a line among those of sessions, with a mark in its number, so that it is found and checked as they
 //! are. What a few of them have besides is how often they are accepted.
 
-use super::lines::{LAST_GENERATION, SessionLine};
+use super::lines::SessionLine;
 use super::selection::Choice;
+use super::shards::Shards;
 use super::{View, ViewTime};
-use crate::apikey::{ApiKeyRecord, RateLimit};
+use crate::apikey::RateLimit;
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::id::{ApiKeyId, SessionId};
-use parking_lot::RwLock;
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-const SHARDS: usize = 64;
-
 /// What a key's row comes to in the view.
 #[derive(Debug)]
 pub(crate) struct KeyLine {
-    line: SessionLine,
-    choice: Option<Choice>,
-    rate: Option<RateLimit>,
-}
-
-impl From<&ApiKeyRecord> for KeyLine {
-    fn from(key: &ApiKeyRecord) -> Self {
-        let limits = key.limits();
-        let choice = (limits.permissions.is_some() || limits.scopes.is_some()).then(|| Choice::Limits {
-            permissions: limits.permissions,
-            scopes: limits.scopes.map(Arc::from),
-        });
-        let line = SessionLine {
-            id: number_of(key.id),
-            digest: key.digest,
-            user: key.owner,
-            // No end of all sessions, of its owner or of everybody, comes to these: a key is ended as a key.
-            generation: LAST_GENERATION,
-            era: u16::MAX,
-            selection: 0,
-            deadline: key.expires.map_or(ViewTime::LAST, ViewTime::from),
-            idle_timeout: key.idle_secs,
-            // A second before it was made where it was not used yet, so that a use in that same second is noted.
-            seen: match key.used {
-                Some(used) => ViewTime::from(used),
-                None => ViewTime::from_secs(ViewTime::from(key.created).secs().saturating_sub(1)),
-            },
-            noted: limits.rate.is_some(),
-        };
-        Self { line, choice, rate: limits.rate }
-    }
+    pub(super) line: SessionLine,
+    pub(super) choice: Option<Choice>,
+    pub(super) rate: Option<RateLimit>,
 }
 
 /// The number under which a key stands among the sessions.
-const fn number_of(key: ApiKeyId) -> SessionId {
+pub(super) const fn number_of(key: ApiKeyId) -> SessionId {
     SessionId::from_number(key.get())
 }
 
@@ -62,7 +31,7 @@ impl View {
     pub(crate) fn put_key(&self, key: KeyLine) -> Result<()> {
         let KeyLine { line, choice, rate } = key;
         // INVARIANT: as with notes, a limit is there before the line says so. One that is lifted leaves an open bucket.
-        self.rates.put(line.id.get(), rate);
+        self.rates.put_limit(line.id.get(), rate);
         let fresh = self.put_line(&line, choice)?;
         if fresh {
             self.writer.lock().keys += 1;
@@ -93,23 +62,13 @@ impl View {
             now < line.deadline && (idle == 0 || u64::from(now.secs()) < u64::from(line.seen.secs()) + idle);
         live.then_some(line.seen)
     }
-
-    /// Whether the view says of a key what the record says; only its last use may be ahead.
-    pub(crate) fn agrees_on_key(&self, key: &ApiKeyRecord) -> bool {
-        let KeyLine { line: due, choice, rate } = KeyLine::from(key);
-        self.session(due.id).is_some_and(|line| {
-            let SessionLine { selection, .. } = due;
-            line.seen >= due.seen && SessionLine { seen: due.seen, selection, ..line } == due
-        }) && self.choice_of(due.id).as_deref() == choice.as_ref()
-            && self.rates.get(due.id.get()).and_then(|bucket| bucket.limit) == rate
-    }
 }
 
 /// How much of a limit is used up: the generic cell rate algorithm of ITU-T I.371, in one word.
 #[derive(Debug)]
 pub(super) struct Bucket {
     /// None where the limit was lifted.
-    limit: Option<RateLimit>,
+    pub(super) limit: Option<RateLimit>,
     /// When the next request would be due if they came evenly, in nanoseconds since 1970.
     next: AtomicU64,
 }
@@ -132,44 +91,18 @@ impl Bucket {
 }
 
 /// The limits of those keys that have one. They are in memory only: after a restart each begins with a full burst.
-#[derive(Debug)]
-pub(super) struct Rates {
-    shards: [RwLock<HashMap<u64, Arc<Bucket>>>; SHARDS],
-}
-
-impl Default for Rates {
-    fn default() -> Self {
-        Self { shards: std::array::from_fn(|_| RwLock::default()) }
-    }
-}
+pub(super) type Rates = Shards<Arc<Bucket>>;
 
 impl Rates {
-    fn get(&self, key: u64) -> Option<Arc<Bucket>> {
-        self.shard(key).read().get(&key).cloned()
-    }
-
     /// The same limit as before goes on where it stood.
-    fn put(&self, key: u64, limit: Option<RateLimit>) {
-        let former = self.shard(key).read().get(&key).map(|bucket| bucket.limit);
-        let stays = match former {
+    fn put_limit(&self, key: u64, limit: Option<RateLimit>) {
+        let stays = match self.get(key) {
             None => limit.is_none(),
-            Some(former) => former == limit,
+            Some(former) => former.limit == limit,
         };
         if !stays {
-            self.shard(key).write().insert(key, Arc::new(Bucket::new(limit)));
+            self.put(key, Arc::new(Bucket::new(limit)));
         }
-    }
-
-    fn remove(&self, key: u64) {
-        let shard = self.shard(key);
-        if shard.read().contains_key(&key) {
-            shard.write().remove(&key);
-        }
-    }
-
-    /// Ids are random in every bit but one.
-    fn shard(&self, key: u64) -> &RwLock<HashMap<u64, Arc<Bucket>>> {
-        self.shards.get((key >> 8) as usize % SHARDS).unwrap_or(&self.shards[0])
     }
 }
 

@@ -23,6 +23,7 @@ mod scoped;
 mod segmented;
 mod selection;
 mod sets;
+mod shards;
 mod step;
 mod sync;
 mod tally;

@@ -25,6 +25,10 @@ mod source {
     pub(crate) mod store;
     pub(crate) mod text;
 
+    pub(crate) mod apikey {
+        pub(crate) mod rate;
+        pub(crate) use rate::RateLimit;
+    }
     pub(crate) mod session {
         pub(crate) mod impersonation;
         pub(crate) use impersonation::Impersonator;
@@ -36,7 +40,8 @@ mod source {
 }
 
 use source::{
-    assurance, clock, engine, error, flag, grant, id, permission, role, scope, secret, session, store, text,
+    apikey, assurance, clock, engine, error, flag, grant, id, permission, role, scope, secret, session,
+    store, text,
 };
 
 /// The models and their names.
