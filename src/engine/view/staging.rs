@@ -31,6 +31,7 @@ pub(super) fn session(id: u64, user: u64) -> SessionLine {
     }
 }
 
+#[expect(clippy::unwrap_used, reason = "for tests and models alone: what was put is there")]
 pub(super) fn handle(view: &View, id: u64) -> SessionHandle {
     view.find(SessionId::from_number(id)).unwrap().handle()
 }
