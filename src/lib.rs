@@ -70,9 +70,9 @@ pub use engine::{
     Delegations, Devices, EmailChange, EmailChangeStep, Event, EventKind, Explanation, Factors, FeedItem,
     Finding, FlagExplanation, FlagStep, Flags, History, Impact, IssuedTicket, KeyUse, Link, Login, LoginStep,
     MagicLink, Maintainer, MaintainerStatus, Maintenance, MaintenanceFailure, MaintenanceSchedule,
-    Notification, ObjectOperation, Page, PageRequest, PasswordReset, Permissions, Portcullis, Principal,
-    Review, Roles, Scopes, SeparationOfDuty, Sessions, Standing, Statistics, Subscription, Tickets,
-    TotpEnrolment, UnusedRole, Users, Verification, WhatIf,
+    Notification, ObjectOperation, OwnSession, Page, PageRequest, PasswordReset, Permissions, Portcullis,
+    Principal, Review, Roles, Scopes, SeparationOfDuty, Sessions, Standing, Statistics, Subscription,
+    Tickets, TotpEnrolment, UnusedRole, Users, Verification, WhatIf,
 };
 #[cfg(feature = "passkeys")]
 pub use engine::{PasskeyLogin, Passkeys};
@@ -95,7 +95,7 @@ pub use role::{Role, RoleChange};
 pub use scope::Scope;
 pub use secret::{Entropy, SystemEntropy};
 pub use separation::{Separation, SeparationKind};
-pub use session::{Client, ParallelSessions, Session, SessionLimits};
+pub use session::{Client, ParallelSessions, Session, SessionFilter, SessionLimits};
 #[cfg(feature = "tokio")]
 pub use surface::AsyncPortcullis;
 pub use throttle::{Failures, LoginProtection, ThrottlePolicy, TriedFrom};

@@ -1,6 +1,7 @@
 //! `verify`: the whole database against itself, and the read model against the database.
 
 use super::bookkeeping::{LeftoverRecord, ProtectionRecord, SequenceRecord};
+use super::bulk::EndingRecord;
 use super::view::{Holding, Part};
 use super::{Engine, Portcullis};
 use crate::access::AccessRecord;
@@ -117,6 +118,7 @@ impl Portcullis {
         engine.verify_table::<SequenceRecord>(&mut found)?;
         engine.verify_table::<LeftoverRecord>(&mut found)?;
         engine.verify_table::<ProtectionRecord>(&mut found)?;
+        engine.verify_table::<EndingRecord>(&mut found)?;
         engine.verify_audit(&mut found)?;
         if found.is_sound() {
             engine.verify_policy(&mut found)?;

@@ -496,6 +496,6 @@ fn every_change_writes_exactly_one_record_that_says_who_did_what_to_whom() {
         AuditKind::PasskeySuspended,
         AuditKind::SignedTokenIssued,
     ]);
-    kinds.extend(PRESENTED);
+    kinds.extend(PRESENTED.into_iter().chain(crate::bulk::KINDS));
     assert!(kinds.iter().eq(AuditKind::ALL), "{kinds:?}");
 }

@@ -69,6 +69,9 @@ fn no_change_is_open_to_a_delegated_handle_without_a_delegation() {
 #[test]
 fn what_is_written_in_nobodys_name_is_known() {
     let known = [
+        ("bulk/eras.rs", 1),          // the end of every session, in the name of who asked
+        ("bulk/mod.rs", 3),           // sessions that are to end, in the name of who asked
+        ("bulk/scope.rs", 1),         // the same, for the users at a scope
         ("demand.rs", 1),             // the end of sessions of which a role comes to ask more
         ("idle.rs", 1),               // sessions past their idle limit
         ("ids.rs", 1),                // blocks of numbers
@@ -77,6 +80,7 @@ fn what_is_written_in_nobodys_name_is_known() {
         ("login/complete.rs", 1), // a login, in the name of who proves to be that user
         ("login/passkey.rs", 1), // what a login asks of a passkey
         ("login/refusal.rs", 3), // a refused login, and a code whose hash can not be verified
+        ("own_sessions.rs", 2), // a user's own sessions, in the name of who is in one of them
         ("passkeys/assertion.rs", 1), // the secret that the first use of passkeys makes
         ("passkeys/probe.rs", 2), // for tests only
         ("passwords.rs", 3),    // a user's own change, its refusal, and a breach check that failed
