@@ -476,6 +476,7 @@ pub(crate) fn decode_as_every_record(bytes: &[u8]) -> usize {
         + taken::<FlagRuleRecord>(bytes)
         + taken::<SessionRecord>(bytes)
         + taken::<SessionEraRecord>(bytes)
+        + taken::<EndingRecord>(bytes)
         + taken::<SignedRecord>(bytes)
         + taken::<TicketRecord>(bytes)
         + taken::<ChallengeRecord>(bytes)

@@ -11,6 +11,8 @@
 mod eras;
 mod record;
 mod scope;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use record::EndingRecord;
 
