@@ -121,7 +121,7 @@ impl Principal<'_> {
         mut stage: impl FnMut(&mut Plan<'_>, &Stored<SessionRecord>) -> Result<()>,
     ) -> Result<()> {
         let engine = self.gate.engine();
-        let actor = Actor::User(self.impersonator().unwrap_or(self.user()));
+        let actor = Actor::User(self.impersonator().unwrap_or_else(|| self.user()));
         engine.write(actor, |plan| {
             let own = expect_live_session(engine, plan, self.session()).map_err(ended)?;
             stage(plan, &own)

@@ -1,6 +1,6 @@
 //! What users do with their own sessions.
 
-use crate::support::{all, backwards, everything, is_live, refused, sound, world, world_with};
+use crate::support::{World, all, backwards, everything, is_live, refused, sound, world, world_with};
 use portcullis::{
     Actor, AuditKind, CheckContext, Denial, ErrorKind, PageRequest, SessionId, Subject, UserId,
 };
@@ -51,14 +51,16 @@ fn users_see_and_end_their_own_sessions_and_nobody_elses() {
     sound(gate);
 }
 
+type Ending = fn(&World, UserId, SessionId);
+
 #[test]
 fn whoever_is_out_can_do_nothing_with_what_was_accepted_before() {
-    let end: [&dyn Fn(&crate::support::World, UserId, SessionId); 5] = [
-        &|world, _, id| world.gate.sessions().revoke(id).unwrap(),
-        &|world, user, _| world.gate.sessions().revoke_all(user).unwrap(),
-        &|world, _, _| world.gate.sessions().revoke_everything().unwrap(),
-        &|world, _, _| world.after(3600),
-        &|world, user, _| world.gate.users().delete(user).unwrap(),
+    let end: [Ending; 5] = [
+        |world, _, id| world.gate.sessions().revoke(id).unwrap(),
+        |world, user, _| world.gate.sessions().revoke_all(user).unwrap(),
+        |world, _, _| world.gate.sessions().revoke_everything().unwrap(),
+        |world, _, _| world.after(3600),
+        |world, user, _| world.gate.users().delete(user).unwrap(),
     ];
     for (place, end) in end.into_iter().enumerate() {
         let world = world();

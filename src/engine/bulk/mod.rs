@@ -53,7 +53,7 @@ impl Sessions<'_> {
     pub fn revoke_matching(&self, filter: &SessionFilter) -> Result<usize> {
         filter.check()?;
         let (engine, by) = (self.gate.engine(), self.gate.actor());
-        engine.end_in_bulk(by, Ending::Matching(filter.clone()), &format!("those {filter}"), |plan| {
+        engine.end_in_bulk(by, &Ending::Matching(filter.clone()), &format!("those {filter}"), |plan| {
             match filter.of_user() {
                 Some(user) if plan.is_delegated() => {
                     warrant::may_administer(plan, user, "revoke matching sessions")
@@ -86,7 +86,7 @@ impl Engine {
     fn end_in_bulk(
         &self,
         by: Mandate,
-        what: Ending,
+        what: &Ending,
         told: &str,
         allowed: impl Fn(&mut Plan<'_>) -> Result<()>,
     ) -> Result<usize> {

@@ -59,7 +59,7 @@ impl Sessions<'_> {
             return Err(Error::invalid("scope", message));
         }
         let (engine, by) = (self.gate.engine(), self.gate.actor());
-        engine.end_in_bulk(by, Ending::AtScope(scope), &format!("of those at {scope}"), |plan| {
+        engine.end_in_bulk(by, &Ending::AtScope(scope), &format!("of those at {scope}"), |plan| {
             warrant::only_the_application(plan, Subject::Scope(scope), "revoke the sessions at a scope")?;
             scope::expect_tree(plan.store, &mut plan.batch)?;
             scope::tenant_of(plan.store, scope).map(drop)

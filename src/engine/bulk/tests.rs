@@ -3,7 +3,7 @@
 use super::record::{Ending, EndingRecord};
 use crate::assurance::Assurance;
 use crate::audit::AuditKind;
-use crate::clock::Timestamp;
+use crate::clock::{Clock, Timestamp};
 use crate::engine::between::{Scene, Step};
 use crate::engine::{Credentials, Login, PageRequest, Portcullis};
 use crate::error::{Denial, ErrorKind, Result};
@@ -11,7 +11,7 @@ use crate::id::{DeviceId, Key, RoleId, ScopeId, SessionId, UserId};
 use crate::network::Network;
 use crate::session::{Client, SessionFilter};
 use crate::store::{Record, encode_value};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 #[test]
 fn the_bytes_of_a_marker_are_what_they_were() {
@@ -49,8 +49,19 @@ fn the_bytes_of_a_marker_are_what_they_were() {
 
 const PASSWORD: &str = "correct horse battery staple";
 
+/// A clock that goes on by a millisecond whenever it is read.
+#[derive(Debug)]
+struct Ticking(AtomicU64);
+
+impl Clock for Ticking {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.fetch_add(1, Ordering::SeqCst))
+    }
+}
+
 fn scene() -> Scene {
-    let scene = Scene::new();
+    let clock = Ticking(AtomicU64::new(1_767_225_600_000));
+    let scene = Scene::with(Portcullis::builder().clock(clock));
     scene.gate.users().set_password(scene.ada, PASSWORD).unwrap();
     scene
 }
@@ -59,14 +70,9 @@ fn log_in(gate: &Portcullis) -> Result<Login> {
     gate.login(&Credentials::password("ada", PASSWORD), &Client::new().user_agent("agent"))
 }
 
-const MATCHING: Step = |s| {
-    std::thread::sleep(Duration::from_millis(5));
-    s.gate.sessions().revoke_matching(&SessionFilter::new().user_agent_contains("agent")).map(drop)
-};
-const AT_SCOPE: Step = |s| {
-    std::thread::sleep(Duration::from_millis(5));
-    s.gate.sessions().revoke_of_scope(s.scope).map(drop)
-};
+const MATCHING: Step =
+    |s| s.gate.sessions().revoke_matching(&SessionFilter::new().user_agent_contains("agent")).map(drop);
+const AT_SCOPE: Step = |s| s.gate.sessions().revoke_of_scope(s.scope).map(drop);
 
 #[test]
 fn a_login_that_was_planned_before_the_call_opens_a_session_that_is_later_than_it() {
