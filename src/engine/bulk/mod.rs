@@ -146,8 +146,9 @@ impl Engine {
         Ok(ended.saturating_add(self.sweep_eras(budget)?))
     }
 
+    /// Whether there is something left that nobody is about to do.
     pub(super) fn has_endings(&self) -> Result<bool> {
-        Ok(!self.slice::<EndingRecord>(SESSION_ENDING, &[], 1)?.is_empty())
+        Ok(!self.bulk.is_locked() && !self.slice::<EndingRecord>(SESSION_ENDING, &[], 1)?.is_empty())
     }
 
     fn end_matching(&self, by: Actor, filter: &SessionFilter, until: Timestamp) -> Result<usize> {
