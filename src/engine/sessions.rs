@@ -191,25 +191,15 @@ impl Engine {
     }
 
     /// The session as it is now, with the last-seen time of the view; `None` if it is dead.
-    fn live(&self, stored: Stored<SessionRecord>) -> Option<Session> {
-        if !self.is_live(stored.record.id) {
+    pub(super) fn live(&self, stored: Stored<SessionRecord>) -> Option<Session> {
+        let found = self.view.find(stored.record.id)?;
+        if self.view.session_live(found.handle(), self.seconds()) != Answer::Allow {
             return None;
         }
-        self.view.session(stored.record.id)?;
-        Some(self.as_seen(stored.record))
-    }
-
-    pub(super) fn is_live(&self, id: SessionId) -> bool {
-        let found = self.view.find(id);
-        found.is_some_and(|found| self.view.session_live(found.handle(), self.seconds()) == Answer::Allow)
-    }
-
-    /// The session with the last-seen time of the view, live or not.
-    pub(super) fn as_seen(&self, record: SessionRecord) -> Session {
-        let seen = self.view.session(record.id).map(|line| line.seen.timestamp());
-        let mut session = Session::from(record);
-        session.last_seen = seen.map_or(session.last_seen, |seen| session.last_seen.max(seen));
-        session
+        let seen = self.view.session(stored.record.id)?.seen.timestamp();
+        let mut session = Session::from(stored.record);
+        session.last_seen = session.last_seen.max(seen);
+        Some(session)
     }
 
     /// Stages the last-seen time of a session, if it is later than the stored one.

@@ -25,8 +25,8 @@ use crate::audit::{Actor, AuditKind};
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::id::{Key, SessionId};
-use crate::session::{self, SESSION_BY_USER, SessionFilter, SessionRecord};
-use crate::store::{self, Record, Scan, Store, Table};
+use crate::session::{self, SESSION_BY_USER, Session, SessionFilter, SessionRecord};
+use crate::store::{self, Record, Scan, Store, Stored, Table};
 use record::{Ending, SESSION_ENDING};
 use std::time::Duration;
 
@@ -74,7 +74,7 @@ impl Sessions<'_> {
         filter.check()?;
         let (engine, mut count) = (self.gate.engine(), 0);
         engine.each_matching(filter, None, |found| {
-            count += found.iter().filter(|id| engine.is_live(**id)).count();
+            count += found.into_iter().filter_map(|session| engine.live(session)).count();
             Ok(())
         })?;
         Ok(count)
@@ -154,6 +154,7 @@ impl Engine {
     fn end_matching(&self, by: Actor, filter: &SessionFilter, until: Timestamp) -> Result<usize> {
         let mut ended = 0;
         self.each_matching(filter, Some(until), |found| {
+            let found: Vec<SessionId> = found.iter().map(|session| session.record.id).collect();
             for some in found.chunks(sweep::BATCH) {
                 ended += self.end_some(by, filter, some)?;
             }
@@ -167,7 +168,7 @@ impl Engine {
         &self,
         filter: &SessionFilter,
         until: Option<Timestamp>,
-        mut visit: impl FnMut(&[SessionId]) -> Result<()>,
+        mut visit: impl FnMut(Vec<Stored<SessionRecord>>) -> Result<()>,
     ) -> Result<()> {
         let prefix = filter.of_user().map(|user| user.bytes()).unwrap_or_default();
         let mut after: Option<Vec<u8>> = None;
@@ -177,11 +178,12 @@ impl Engine {
                 Some(_) => store::page_by::<SessionRecord>(&*self.store, SESSION_BY_USER, &scan)?,
                 None => store::page::<SessionRecord>(&*self.store, &scan)?,
             };
-            let meant = sessions.into_iter().map(|session| session.record).filter(|session| {
+            let meant = sessions.into_iter().filter(|session| {
+                let session = &session.record;
                 until.is_none_or(|until| !self.came_later(session.created, until))
                     && self.is_meant(filter, session)
             });
-            visit(&meant.map(|session| session.id).collect::<Vec<_>>())?;
+            visit(meant.collect())?;
             match next {
                 Some(next) => after = Some(next),
                 None => return Ok(()),
@@ -197,7 +199,10 @@ impl Engine {
 
     /// The last use may be known to the view alone; all else comes from the row.
     fn is_meant(&self, filter: &SessionFilter, session: &SessionRecord) -> bool {
-        filter.matches(&self.as_seen(session.clone()))
+        let seen = self.view.session(session.id).map(|line| line.seen.timestamp());
+        let mut session = Session::from(session.clone());
+        session.last_seen = seen.map_or(session.last_seen, |seen| session.last_seen.max(seen));
+        filter.matches(&session)
     }
 
     /// Ends those of them that still match; how many of them were live.
@@ -209,7 +214,7 @@ impl Engine {
             for id in some {
                 let Some(stored) = store::read::<SessionRecord>(plan.store, id)? else { continue };
                 if self.is_meant(filter, &stored.record) {
-                    ended += usize::from(self.is_live(*id));
+                    ended += usize::from(self.live(stored.clone()).is_some());
                     plan.batch.remove(&stored);
                 }
             }

@@ -186,11 +186,10 @@ impl Engine {
         loop {
             let scan = Scan { prefix: &prefix, after: after.as_deref(), limit: PAGE, descending: false };
             let (sessions, next) = store::page_by::<SessionRecord>(plan.store, SESSION_BY_USER, &scan)?;
-            for session in &sessions {
-                let session = &session.record;
-                if is_current(plan.store, session, account.generation)? {
-                    any |= !self.came_later(session.created, until);
-                    live += usize::from(self.is_live(session.id));
+            for session in sessions {
+                if is_current(plan.store, &session.record, account.generation)? {
+                    any |= !self.came_later(session.record.created, until);
+                    live += usize::from(self.live(session).is_some());
                 }
             }
             match next {
