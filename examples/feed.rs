@@ -50,7 +50,7 @@ impl<'g> Cache<'g> {
             Kind::PermissionChanged { permission } if permission != self.permission => {}
             // No answer here depends on sessions or on flags.
             Kind::SessionEnded { .. } | Kind::SessionsOfUserEnded { .. } | Kind::SessionChanged { .. } => {}
-            Kind::EverySessionEnded => {}
+            Kind::EverySessionEnded | Kind::ApiKeyEnded { .. } | Kind::ApiKeyChanged { .. } => {}
             Kind::FlagChanged { .. } => {}
             // Roles, scopes, and what a later version may tell of.
             _ => self.known.clear(),
@@ -76,6 +76,7 @@ fn stays_open(gate: &Portcullis, feed: &mut ChangeFeed, socket: &mut Socket) -> 
             Kind::UserDeleted { user } => user == socket.user,
             Kind::RightsOfUser { .. } | Kind::RoleChanged { .. } | Kind::ScopeChanged { .. } => false,
             Kind::PermissionChanged { .. } | Kind::FlagChanged { .. } | Kind::UserAdmitted { .. } => false,
+            Kind::ApiKeyEnded { .. } | Kind::ApiKeyChanged { .. } => false,
             // Every session ended, and what a later version may tell of.
             _ => true,
         },

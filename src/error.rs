@@ -61,6 +61,8 @@ pub enum Denial {
     Ticket,
     /// The token names no live session: never issued, revoked, expired, or its user may not log in any more.
     Session,
+    /// The text is no live API key: never issued, revoked, expired, replaced, or its owner may not be let in now.
+    ApiKey,
     /// The user has as many sessions as may be open at once: see [`ParallelSessions`](crate::ParallelSessions). Have one
     /// ended, by an administrator or in one of them.
     SessionLimit,
@@ -71,6 +73,8 @@ pub enum Denial {
     Permission,
     /// The actor's delegation does not cover what was asked for.
     Delegation,
+    /// Somebody acts as the user there, and this is for the user alone.
+    Impersonated,
 }
 
 impl Denial {
@@ -136,6 +140,9 @@ pub enum ErrorKind {
     /// The admission gate is full: too many password hashes under way. Try again later; [`Error::retry_after`] estimates
     /// when.
     Busy,
+    /// The API key is good and was used too often; [`Error::retry_after`] says exactly when it is accepted again, in whole
+    /// seconds. It is no denial.
+    RateLimited,
     /// Another handle, in this process or another one, has the database open.
     Locked,
     /// The path is a symbolic link, belongs to somebody else, is open to others, or is not a portcullis database.
@@ -231,8 +238,8 @@ impl Error {
         }
     }
 
-    /// How long to wait before trying again, where the error says so: exact for [`Denial::Throttled`],
-    /// and an estimate for [`ErrorKind::Busy`]. HTTP's `Retry-After` counts whole seconds, so round it up there.
+    /// How long to wait before trying again, where the error says so: exact for [`Denial::Throttled`]
+    /// and [`ErrorKind::RateLimited`], and an estimate for [`ErrorKind::Busy`]. HTTP's `Retry-After` counts whole seconds, so round it up there.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match &self.0 {
@@ -313,6 +320,15 @@ impl Error {
         error
     }
 
+    pub(crate) fn rate_limited(wait: RetryAfter) -> Self {
+        let message = format!("the API key was used too often; try again in {} s", wait.seconds());
+        let mut error = Self::new(ErrorKind::RateLimited, message);
+        if let Repr::Failed(failure) = &mut error.0 {
+            failure.retry_after = Some(wait.duration());
+        }
+        error
+    }
+
     pub(crate) fn stopped(why: &str) -> Self {
         Self::new(
             ErrorKind::Stopped,
@@ -347,12 +363,14 @@ impl fmt::Display for Denial {
             Self::Challenge => "the token names no login under way; start again",
             Self::Ticket => "the one-time token is not good, or no longer; ask for another one",
             Self::Session => "the token names no live session; log in again",
+            Self::ApiKey => "the API key is not good, or no longer; ask for another one",
             Self::SessionLimit => "the user has as many sessions as may be open at once; end one first",
             Self::Reauthentication => {
                 "this needs a newer or a stronger proof of who you are; give it and try again"
             }
             Self::Permission => "the permission is not granted",
             Self::Delegation => "the actor's delegation does not cover this",
+            Self::Impersonated => "somebody acts as the user there, and this is for the user alone",
         })
     }
 }

@@ -164,6 +164,18 @@ id!(
 );
 
 id!(
+    /// Names an API key; a random number that is safe to show and to log, unlike the key's token.
+    ApiKeyId,
+    u64,
+    "API key"
+);
+
+impl ApiKeyId {
+    /// Set in the number of every key and of no session, so that both can stand in one table.
+    pub(crate) const MARK: u64 = 1 << 6;
+}
+
+id!(
     /// Says which state of a record was read: hand it back with a change, and the change is refused if somebody else
     /// changed the record meanwhile (compare and set).
     Stamp,
@@ -215,6 +227,7 @@ fixed!(
     Permission = 4,
     SessionId = 8,
     DeviceId = 8,
+    ApiKeyId = 8,
     SeparationId = 4,
     Flag = 4
 );

@@ -3,6 +3,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod access;
+mod apikey;
 mod assignment;
 mod assurance;
 mod audit;
@@ -48,6 +49,7 @@ mod ticket;
 mod user;
 
 pub use access::DirectGrant;
+pub use apikey::{ApiKey, ApiKeyChange, NewApiKey, RateLimit};
 pub use assignment::Assignment;
 pub use assurance::{Assurance, Method, Methods};
 pub use audit::{Actor, AuditKind, AuditRecord, Outcome, Subject};
@@ -59,20 +61,20 @@ pub use credential::{
     BreachCheck, BreachError, BreachFile, BreachQuery, MustChange, PasswordPolicy, PasswordState,
 };
 pub use crypto::{
-    Admission, DeviceToken, KeyId, Keyring, OneTimeToken, PasswordCost, RecoveryCode, Token, TokenPurpose,
-    TotpAlgorithm,
+    Admission, ApiKeyToken, DeviceToken, KeyId, Keyring, OneTimeToken, PasswordCost, RecoveryCode,
+    RefreshToken, Token, TokenPurpose, TotpAlgorithm,
 };
 pub use delegation::{Ability, Delegation, RoleRange};
 pub use device::Device;
 pub use engine::{
-    Access, AccessChange, AccessChangeKind, Answer, AppliedRule, Audit, AuditHead, Builder, Challenge,
-    ChangeFeed, ChangePosition, CheckContext, CodeToSend, ContextRule, Credentials, Cursor, Decision,
-    Delegations, Devices, EmailChange, EmailChangeStep, Event, EventKind, Explanation, Factors, FeedItem,
-    Finding, FlagExplanation, FlagStep, Flags, History, Impact, IssuedTicket, KeyUse, Link, Login, LoginStep,
-    MagicLink, Maintainer, MaintainerStatus, Maintenance, MaintenanceFailure, MaintenanceSchedule,
-    Notification, ObjectOperation, OwnSession, Page, PageRequest, PasswordReset, Permissions, Portcullis,
-    Principal, Review, Roles, Scopes, SeparationOfDuty, Sessions, Standing, Statistics, Subscription,
-    Tickets, TotpEnrolment, UnusedRole, Users, Verification, WhatIf,
+    Access, AccessChange, AccessChangeKind, Answer, ApiKeys, AppliedRule, Audit, AuditHead, Builder,
+    Challenge, ChangeFeed, ChangePosition, CheckContext, CodeToSend, ContextRule, Credentials, Cursor,
+    Decision, Delegations, Devices, EmailChange, EmailChangeStep, Event, EventKind, Explanation, Factors,
+    FeedItem, Finding, FlagExplanation, FlagStep, Flags, History, Impact, IssuedApiKey, IssuedTicket, KeyUse,
+    Link, Login, LoginStep, MagicLink, Maintainer, MaintainerStatus, Maintenance, MaintenanceFailure,
+    MaintenanceSchedule, Notification, ObjectOperation, OwnSession, Page, PageRequest, PasswordReset,
+    Permissions, Portcullis, Principal, Review, Roles, Scopes, SeparationOfDuty, Sessions, Standing,
+    Statistics, Subscription, Tickets, TotpEnrolment, UnusedRole, Users, Verification, WhatIf,
 };
 #[cfg(feature = "passkeys")]
 pub use engine::{PasskeyLogin, Passkeys};
@@ -82,8 +84,8 @@ pub use flag::{FlagChange, FlagInfo, FlagRule, FlagState, FlagTarget, NewFlag};
 pub use grant::{Effect, Grant};
 pub use history::{HistoryPolicy, KnownNetwork, LoginOutcome, PastLogin};
 pub use id::{
-    ContactId, DelegationId, DeviceId, FactorId, Flag, RoleId, ScopeId, SeparationId, SessionId, Stamp,
-    TicketId, UserId,
+    ApiKeyId, ContactId, DelegationId, DeviceId, FactorId, Flag, RoleId, ScopeId, SeparationId, SessionId,
+    Stamp, TicketId, UserId,
 };
 pub use network::Network;
 #[cfg(feature = "passkeys")]
@@ -95,7 +97,10 @@ pub use role::{Role, RoleChange};
 pub use scope::Scope;
 pub use secret::{Entropy, SystemEntropy};
 pub use separation::{Separation, SeparationKind};
-pub use session::{Client, ParallelSessions, Session, SessionFilter, SessionLimits};
+pub use session::{
+    Client, Impersonation, ImpersonationPolicy, Impersonator, ParallelSessions, RefreshPolicy, Session,
+    SessionFilter, SessionLimits,
+};
 #[cfg(feature = "tokio")]
 pub use surface::AsyncPortcullis;
 pub use throttle::{Failures, LoginProtection, ThrottlePolicy, TriedFrom};

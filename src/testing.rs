@@ -3,9 +3,10 @@
 
 use crate::Portcullis;
 use crate::clock::{Clock, Timestamp};
-use crate::crypto::Token;
+use crate::crypto::{ApiKeyToken, Token};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{RoleId, ScopeId, UserId};
+use crate::permission::PermissionSet;
 use crate::secret::Entropy;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -173,6 +174,19 @@ pub fn populate_sessions(gate: &Portcullis, users: &[UserId]) -> Result<Vec<Toke
     crate::engine::populate_sessions(gate, users)
 }
 
+/// Makes an API key without an end for each of the users, for these permissions or all, and without audit records: for
+/// benches that need a million. The number of keys that a user can have is not looked at.
+///
+/// # Errors
+/// The storage kinds.
+pub fn populate_api_keys(
+    gate: &Portcullis,
+    users: &[UserId],
+    permissions: Option<&PermissionSet>,
+) -> Result<Vec<ApiKeyToken>> {
+    crate::engine::populate_api_keys(gate, users, permissions)
+}
+
 /// Assigns roles to users at scopes, many to a commit and without audit records: for benches. None of them may exist
 /// already.
 ///
@@ -225,7 +239,17 @@ pub struct StoredRow {
 /// # Errors
 /// `NotFound` for a table that there is not; the storage kinds.
 pub fn danger_put(gate: &Portcullis, row: &StoredRow) -> Result<()> {
-    crate::engine::put_row(gate, row.table, &row.key, &row.value)
+    danger_put_all(gate, std::slice::from_ref(row))
+}
+
+/// As [`danger_put`], several rows in one commit: what the store alone takes for them, beside which a bench can put what an
+/// operation takes that writes the same bytes.
+///
+/// # Errors
+/// As [`danger_put`].
+pub fn danger_put_all(gate: &Portcullis, rows: &[StoredRow]) -> Result<()> {
+    let rows = rows.iter().map(|row| (row.table, row.key.as_slice(), row.value.as_slice()));
+    crate::engine::put_rows(gate, rows)
 }
 
 /// Every row of every table, in the order of the tables and their keys: what a test of the stored format compares.

@@ -15,13 +15,14 @@
 
 use portcullis::testing::SeededEntropy;
 use portcullis::{
-    AuditKind, Client, Credentials, Entropy, ErrorKind, NewUser, Page, PageRequest, Portcullis, Result,
-    RoleId, SessionId, Status, StatusKind, Subject, UserId,
+    AuditKind, Client, Credentials, Entropy, ErrorKind, NewUser, Page, PageRequest, Portcullis,
+    RefreshPolicy, Result, RoleId, SessionId, Status, StatusKind, Subject, UserId,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
 
 const CYCLES: u64 = 15;
 const THREADS: u64 = 3;
@@ -60,7 +61,8 @@ fn main() -> ExitCode {
 }
 
 fn builder() -> portcullis::Builder {
-    Portcullis::builder().danger_fast_password_hashes().cache(4 << 20)
+    let refresh = RefreshPolicy::new().grace(Duration::from_secs(30));
+    Portcullis::builder().danger_fast_password_hashes().cache(4 << 20).refresh(refresh)
 }
 
 /// Changes the database until it is killed, a line to each change after it was acknowledged.
@@ -104,6 +106,14 @@ fn story(gate: &Portcullis, name: &str, round: u64) {
         login.session().id
     };
     let (first, second, third) = (log_in(), log_in(), log_in());
+    if round % 4 == 3 {
+        let mut last = gate.login(&credentials, &Client::new().refreshable()).unwrap();
+        say(&format!("refreshed {} {}", last.session().id.get(), last.refresh_token().unwrap().as_str()));
+        for _ in 0..8 {
+            last = gate.refresh(last.refresh_token().unwrap(), &Client::new()).unwrap();
+            say(&format!("refreshed {} {}", last.session().id.get(), last.refresh_token().unwrap().as_str()));
+        }
+    }
     sessions.revoke(first).unwrap();
     say(&format!("revoked {}", first.get()));
     match round % 4 {
@@ -136,6 +146,8 @@ struct Acknowledged {
     assigned: BTreeSet<(u64, u32)>,
     /// User and token.
     sessions: BTreeMap<u64, (u64, String)>,
+    /// The last refresh token of a session that nobody ends.
+    refreshed: BTreeMap<u64, String>,
     revoked: BTreeSet<u64>,
     disabled: BTreeSet<u64>,
     deleted: BTreeSet<u64>,
@@ -154,6 +166,7 @@ impl Acknowledged {
             "role" => drop(self.roles.insert(small(1), words[2].to_owned())),
             "assigned" => assert!(self.assigned.insert((number(1), small(2)))),
             "session" => drop(self.sessions.insert(number(1), (number(2), words[3].to_owned()))),
+            "refreshed" => drop(self.refreshed.insert(number(1), words[2].to_owned())),
             "revoked" => assert!(self.revoked.insert(number(1))),
             "disabled" => assert!(self.disabled.insert(number(1))),
             "deleted" => assert!(self.deleted.insert(number(1))),
@@ -192,7 +205,7 @@ fn run() {
         }
         let status = child.wait().unwrap();
         assert!(!status.success() && status.code().is_none(), "killed, and not ended by itself: {status}");
-        look(&path, &acknowledged);
+        look(&path, &mut acknowledged);
     }
     eprintln!("{CYCLES} kills, {} acknowledged changes", acknowledged.lines);
     assert!(acknowledged.lines > 800, "only {} changes were acknowledged", acknowledged.lines);
@@ -211,8 +224,9 @@ fn all<T>(mut page: impl FnMut(&PageRequest) -> Result<Page<T>>) -> Vec<T> {
 }
 
 /// Opens what the killed process left, without repairing anything, and compares.
-fn look(path: &PathBuf, acknowledged: &Acknowledged) {
+fn look(path: &PathBuf, acknowledged: &mut Acknowledged) {
     let gate = builder().open(path).unwrap();
+    one_successor_is_usable(&gate, &mut acknowledged.refreshed);
     let found = gate.verify().unwrap();
     assert!(found.is_sound(), "{:?}", found.problems);
     let log = all(|page| gate.audit().list(page));
@@ -252,6 +266,20 @@ fn look(path: &PathBuf, acknowledged: &Acknowledged) {
     let sound = gate.verify().unwrap();
     assert!(sound.is_sound(), "{:?}", sound.problems);
     gate.close().unwrap();
+}
+
+/// Whether the kill came before a refresh was committed, or between that and the answer: who has the token goes on with
+/// it, and gets one pair, the same each time. First, while the grace lasts.
+fn one_successor_is_usable(gate: &Portcullis, refreshed: &mut BTreeMap<u64, String>) {
+    for (number, token) in refreshed {
+        let refresh = |token: &str| {
+            let login = gate.refresh(token, &Client::new()).unwrap();
+            (login.token().as_str().to_owned(), login.refresh_token().unwrap().as_str().to_owned())
+        };
+        let pair = refresh(token);
+        assert!(pair == refresh(token) && gate.authenticate(&pair.0).is_ok(), "session {number}");
+        *token = pair.1;
+    }
 }
 
 fn everything_acknowledged_is_there(gate: &Portcullis, acknowledged: &Acknowledged) {

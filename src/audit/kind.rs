@@ -214,6 +214,24 @@ kinds! {
     133 PasskeySuspended "authn_passkey_suspended",
     /// A signed token was issued; those of the same session that end in the same hour have no record of their own.
     134 SignedTokenIssued "authn_signed_token_created",
+    /// A refresh token was presented after it had been spent; the session has ended.
+    136 RefreshTokenReused "authn_refresh_token_reuse",
+    /// A refresh token was presented from another device than its login named; the session has ended.
+    137 RefreshTokenElsewhere "authn_refresh_token_elsewhere",
+    /// An API key was made.
+    139 ApiKeyCreated "authn_api_key_created",
+    /// An API key got another name or other limits.
+    140 ApiKeyUpdated "authn_api_key_updated",
+    /// An API key was replaced by a new one.
+    141 ApiKeyRotated "authn_api_key_rotated",
+    /// An API key was revoked, or every one of a user; the detail has which, and whether somebody had found it.
+    142 ApiKeyRevoked "authn_api_key_revoked",
+    /// API keys past their end were removed.
+    143 ApiKeysExpired "authn_api_key_expired",
+    /// Somebody began to act as another user, the subject, in the session that is named; the detail has the reason.
+    144 ImpersonationStarted "authn_impersonation_start",
+    /// Somebody was refused to act as another user, or, acting as one, what is for that user alone; the detail says what.
+    145 ImpersonationRefused "authn_impersonation_fail",
     /// The end of all sessions that match a filter, or of those of the users at a scope, was asked for; the detail has which,
     /// and a number by which the record of its completion is found.
     146 SessionsEndRequested "sessions_revoke_requested",

@@ -9,7 +9,7 @@ pub(crate) use record::{
 };
 
 use crate::clock::Timestamp;
-use crate::id::{Flag, Key, RoleId, ScopeId, SeparationId, SessionId, UserId};
+use crate::id::{ApiKeyId, Flag, Key, RoleId, ScopeId, SeparationId, SessionId, UserId};
 use crate::permission::Permission;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -27,6 +27,8 @@ pub struct AuditRecord {
     pub operation: u128,
     /// Who did it.
     pub actor: Actor,
+    /// Who acted as the actor, where somebody else did.
+    pub impersonator: Option<UserId>,
     /// To whom or what.
     pub subject: Option<Subject>,
     /// What else took part: the role of an assignment, the session of a login.
@@ -69,6 +71,8 @@ pub enum Subject {
     Separation(SeparationId),
     /// A feature flag.
     Flag(Flag),
+    /// An API key.
+    ApiKey(ApiKeyId),
 }
 
 /// How it ended.
@@ -104,6 +108,7 @@ tagged_key!(Subject:
     4 = Self::Scope(id) => u64::from(id.get()),
     5 = Self::Separation(id) => u64::from(id.get()),
     8 = Self::Flag(flag) => u64::from(flag.get()),
+    9 = Self::ApiKey(id) => id.get(),
 );
 
 impl fmt::Display for Actor {
@@ -126,14 +131,20 @@ impl fmt::Display for Subject {
             Self::Scope(id) => id.fmt(f),
             Self::Separation(id) => id.fmt(f),
             Self::Flag(flag) => flag.fmt(f),
+            Self::ApiKey(id) => id.fmt(f),
         }
     }
 }
 
-/// One line: sequence, time, actor, kind, subject, object, outcome, detail.
+/// One line: sequence, time, actor, kind, subject, object, outcome, detail. Who acted as the actor stands before it, as in
+/// `user 1 as user 2`.
 impl fmt::Display for AuditRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "#{} {} {} {}", self.sequence, self.time, self.actor, self.kind)?;
+        write!(f, "#{} {} ", self.sequence, self.time)?;
+        if let Some(behind) = self.impersonator {
+            write!(f, "{behind} as ")?;
+        }
+        write!(f, "{} {}", self.actor, self.kind)?;
         for subject in self.subject.iter().chain(&self.object) {
             write!(f, " {subject}")?;
         }

@@ -3,7 +3,7 @@
 use super::{Actor, AuditKind, AuditRecord, Outcome, Subject};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
-use crate::id::Key;
+use crate::id::{Key, UserId};
 use crate::store::{self, Append, Batch, OperationId, Table};
 use crate::text;
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,8 @@ pub(crate) struct Body {
     pub(crate) time: Timestamp,
     pub(crate) operation: OperationId,
     pub(crate) actor: Actor,
+    /// Who acted as the actor, where somebody else did.
+    pub(crate) impersonator: Option<UserId>,
     pub(crate) subject: Option<Subject>,
     pub(crate) object: Option<Subject>,
     pub(crate) kind: AuditKind,
@@ -34,6 +36,9 @@ impl Body {
     pub(crate) fn index_keys(&self) -> Vec<(Table, Vec<u8>)> {
         let mut keys =
             vec![(AUDIT_BY_ACTOR, self.actor.bytes()), (AUDIT_BY_KIND, u16::from(self.kind).bytes())];
+        // What somebody did as somebody else is found among what they did and among what the other one did.
+        let behind = self.impersonator.map(Actor::User).filter(|behind| *behind != self.actor);
+        keys.extend(behind.map(|behind| (AUDIT_BY_ACTOR, behind.bytes())));
         keys.extend(self.subject.map(|subject| (AUDIT_BY_SUBJECT, subject.bytes())));
         let object = self.object.filter(|object| Some(*object) != self.subject);
         keys.extend(object.map(|object| (AUDIT_BY_SUBJECT, object.bytes())));
@@ -63,6 +68,18 @@ pub(crate) fn decode(key: &[u8], value: &[u8]) -> Result<(AuditRecord, Body)> {
     let sequence =
         u64::read(key).map_err(|_| Error::damaged("a sequence number of the audit log is not 8 bytes"))?;
     let body: Body = store::decode_value(AUDIT.name, FORMAT, value)?;
-    let Body { time, operation, actor, subject, object, kind, outcome, detail } = body.clone();
-    Ok((AuditRecord { sequence, time, operation, actor, subject, object, kind, outcome, detail }, body))
+    let Body { time, operation, actor, impersonator, subject, object, kind, outcome, detail } = body.clone();
+    let record = AuditRecord {
+        sequence,
+        time,
+        operation,
+        actor,
+        impersonator,
+        subject,
+        object,
+        kind,
+        outcome,
+        detail,
+    };
+    Ok((record, body))
 }

@@ -1,7 +1,7 @@
 //! Tokens: a public id that finds the record, and a 256-bit secret that proves it.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::{DeviceId, SessionId};
+use crate::id::{ApiKeyId, DeviceId, SessionId};
 use crate::secret::{Entropy, equal, random};
 use base64_simd::{Out, URL_SAFE_NO_PAD};
 use std::fmt;
@@ -114,8 +114,8 @@ impl TokenPurpose {
     }
 }
 
-const ID_BYTES: usize = 8;
-const SECRET_BYTES: usize = 32;
+pub(super) const ID_BYTES: usize = 8;
+pub(super) const SECRET_BYTES: usize = 32;
 const CHECK_BYTES: usize = 4;
 const RAW_BYTES: usize = ID_BYTES + SECRET_BYTES + CHECK_BYTES;
 /// Session ids below this one are not given out.
@@ -129,7 +129,7 @@ const TEXT_BYTES: usize = PREFIX_BYTES + 59;
 /// It is shown once, by the login that made it; the database holds its BLAKE3 digest only. `Debug` does not show it,
 /// it has no `Display`, and it wipes itself when dropped. Hand the text to the client with
 /// [`as_str`](Self::as_str).
-pub struct Token(Zeroizing<String>);
+pub struct Token(pub(super) Zeroizing<String>);
 
 impl Token {
     /// The text to hand to the client.
@@ -145,24 +145,43 @@ impl Token {
     }
 }
 
-fn mint(entropy: &dyn Entropy, purpose: Purpose) -> Result<(Zeroizing<String>, Presented)> {
+pub(super) fn mint(entropy: &dyn Entropy, purpose: Purpose) -> Result<(Zeroizing<String>, Presented)> {
     for _ in 0..DRAWS {
         let drawn = random::<{ ID_BYTES + SECRET_BYTES }>(entropy)?;
-        let mut raw = Zeroizing::new([0; RAW_BYTES]);
-        let (body, check) = raw.split_at_mut(ID_BYTES + SECRET_BYTES);
-        body.copy_from_slice(drawn.as_slice());
-        check.copy_from_slice(&checksum(purpose, body));
-        let presented = Presented::from_raw(purpose, &raw);
+        let mut drawn = drawn;
+        mark(purpose, drawn.as_mut_slice());
+        let (text, presented) = assemble(purpose, &drawn);
         // The lowest ids mark free lines in the view.
-        if presented.id < SMALLEST_ID {
-            continue;
+        if presented.id >= SMALLEST_ID {
+            return Ok((text, presented));
         }
-        let mut text = Zeroizing::new(String::with_capacity(TEXT_BYTES));
-        text.push_str(purpose.prefix());
-        text.push_str(&Zeroizing::new(URL_SAFE_NO_PAD.encode_to_string(raw.as_slice())));
-        return Ok((text, presented));
     }
     Err(Error::new(ErrorKind::Storage, format!("the random generator gave no token id in {DRAWS} draws")))
+}
+
+/// The token of a public number and a secret.
+pub(super) fn assemble(
+    purpose: Purpose,
+    body: &[u8; ID_BYTES + SECRET_BYTES],
+) -> (Zeroizing<String>, Presented) {
+    let mut raw = Zeroizing::new([0; RAW_BYTES]);
+    let (sealed, check) = raw.split_at_mut(ID_BYTES + SECRET_BYTES);
+    sealed.copy_from_slice(body);
+    check.copy_from_slice(&checksum(purpose, body));
+    let mut text = Zeroizing::new(String::with_capacity(TEXT_BYTES));
+    text.push_str(purpose.prefix());
+    text.push_str(&Zeroizing::new(URL_SAFE_NO_PAD.encode_to_string(raw.as_slice())));
+    (text, Presented::from_raw(purpose, &raw))
+}
+
+/// Sessions and keys stand in one table by their numbers: one bit of these tells them apart.
+fn mark(purpose: Purpose, body: &mut [u8]) {
+    const MARK: u8 = ApiKeyId::MARK as u8;
+    match (purpose, body.get_mut(ID_BYTES - 1)) {
+        (Purpose::ApiKey, Some(last)) => *last |= MARK,
+        (Purpose::Session, Some(last)) => *last &= !MARK,
+        _ => {}
+    }
 }
 
 /// For who finds a token and has no database to ask: the engine itself needs none, as the digest covers these bytes too.
@@ -297,6 +316,7 @@ const _: () = assert!(PREFIX_BYTES + RAW_BYTES <= blake3::BLOCK_LEN);
 
 impl Presented {
     /// Decodes a session token's text; `None` for anything that is not one, of any length.
+    #[cfg(test)]
     pub(crate) fn parse(text: &str) -> Option<Self> {
         Self::parse_as(Purpose::Session, text)
     }
@@ -332,7 +352,13 @@ impl Presented {
         self.id
     }
 
-    fn is_intact(&self) -> bool {
+    /// The secret, and nothing else of the token.
+    pub(super) fn secret(&self) -> &[u8] {
+        self.hashed.get(PREFIX_BYTES + ID_BYTES..PREFIX_BYTES + ID_BYTES + SECRET_BYTES).unwrap_or_default()
+    }
+
+    /// Whether its checksum is right.
+    pub(super) fn is_intact(&self) -> bool {
         let (sealed, check) = self.hashed.split_at(self.hashed.len() - CHECK_BYTES);
         let sum = Purpose::ALL.iter().find(|purpose| sealed.starts_with(purpose.prefix().as_bytes()));
         sum.is_some_and(|purpose| checksum(*purpose, sealed.get(PREFIX_BYTES..).unwrap_or_default()) == check)

@@ -47,7 +47,7 @@ impl Audit<'_> {
         Ok(Page::new(records.collect::<Result<_>>()?, AUDIT, next))
     }
 
-    /// What somebody did.
+    /// What somebody did, in their own name or [as another user](AuditRecord::impersonator), and what others did as them.
     ///
     /// # Errors
     /// `InvalidInput` for a wrong page; the storage kinds.

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::factor::TotpSettings;
 use crate::history::HistoryPolicy;
 use crate::secret::{Entropy, SystemEntropy};
-use crate::session::{SessionLimits, SessionPolicy};
+use crate::session::{ImpersonationPolicy, RefreshPolicy, SessionLimits, SessionPolicy};
 use crate::store::{Faults, MemoryStore, Store};
 use crate::throttle::ThrottlePolicy;
 use crate::ticket::TicketLives;
@@ -57,6 +57,8 @@ pub struct Builder {
     passwords: PasswordRules,
     limits: SessionLimits,
     session_policy: SessionPolicy,
+    pub(super) refresh: RefreshPolicy,
+    pub(super) impersonation: Option<ImpersonationPolicy>,
     ticket_lives: TicketLives,
     history: HistoryPolicy,
     hooks: Hooks,
@@ -95,6 +97,8 @@ impl Builder {
             passwords: PasswordRules::default(),
             limits: SessionLimits::default(),
             session_policy: SessionPolicy::default(),
+            refresh: RefreshPolicy::default(),
+            impersonation: None,
             ticket_lives: TicketLives::default(),
             history: HistoryPolicy::new(),
             hooks: Hooks::default(),
@@ -180,18 +184,6 @@ impl Builder {
     /// How authenticator apps are enrolled and asked; see [`TotpSettings`] for the defaults.
     pub fn totp(mut self, settings: TotpSettings) -> Self {
         self.totp = settings;
-        self
-    }
-
-    /// How long one-time tokens live that are issued from now on.
-    pub fn ticket_lives(mut self, lives: TicketLives) -> Self {
-        self.ticket_lives = lives;
-        self
-    }
-
-    /// What is remembered of the logins of each user.
-    pub fn history(mut self, policy: HistoryPolicy) -> Self {
-        self.history = policy;
         self
     }
 
@@ -450,6 +442,8 @@ impl Builder {
             names: self.names,
             limits: self.limits,
             session_policy: self.session_policy,
+            refresh: self.refresh,
+            impersonation: self.impersonation,
             ticket_lives: self.ticket_lives,
             history: self.history,
             hooks: self.hooks,

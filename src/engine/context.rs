@@ -5,7 +5,7 @@ use super::login::{Refusal, status_detail};
 use super::view::Answer;
 use crate::clock::Timestamp;
 use crate::error::Result;
-use crate::id::{ScopeId, SessionId, UserId};
+use crate::id::{ApiKeyId, ScopeId, SessionId, UserId};
 use crate::permission::{Permission, PermissionSet};
 use crate::session::{Client, SessionRecord};
 use crate::store;
@@ -23,6 +23,7 @@ use std::sync::Arc;
 ///   login, and the audit record names the rule;
 /// - when a token is authenticated; its refusal is [`Denial::Session`](crate::Denial::Session), and is no use of the
 ///   session;
+/// - when somebody begins to act as another user;
 /// - at each check of a permission, of a principal or of a user, for each permission of a set, and for both where one
 ///   acts on behalf of the other (the subject is then a user without a session or client); its refusal is
 ///   [`Denial::Permission`](crate::Denial::Permission), as if the permission were not granted: who asks learns nothing
@@ -84,10 +85,23 @@ impl CheckContext<'_> {
         self.asker.user
     }
 
-    /// The session that asks; `None` at a login, and where a user is checked without one.
+    /// The API key that asks, where it is one.
+    #[must_use]
+    pub const fn key(&self) -> Option<ApiKeyId> {
+        self.asker.key
+    }
+
+    /// The session that asks; `None` at a login, for an API key, and where a user is checked without one.
     #[must_use]
     pub const fn session(&self) -> Option<SessionId> {
         self.asker.session
+    }
+
+    /// Who acts as [`user`](Self::user), where somebody else does. The rules are then asked about that one as well, as
+    /// `user` in the session behind.
+    #[must_use]
+    pub const fn impersonator(&self) -> Option<UserId> {
+        self.asker.impersonator
     }
 
     /// What would be allowed; `None` at a login, when a token is authenticated, and for an empty set of permissions.
@@ -135,6 +149,8 @@ impl fmt::Debug for CheckContext<'_> {
         f.debug_struct("CheckContext")
             .field("user", &self.user())
             .field("session", &self.session())
+            .field("impersonator", &self.impersonator())
+            .field("key", &self.key())
             .field("permission", &self.permission)
             .field("scope", &self.scope)
             .field("time", &self.time)
@@ -148,13 +164,15 @@ impl fmt::Debug for CheckContext<'_> {
 pub(super) struct Asker<'a> {
     pub(super) user: UserId,
     pub(super) session: Option<SessionId>,
+    pub(super) key: Option<ApiKeyId>,
     pub(super) client: Option<&'a Client>,
+    pub(super) impersonator: Option<UserId>,
 }
 
 impl Asker<'_> {
     /// A user of whom nothing else is known.
     pub(super) const fn user(user: UserId) -> Self {
-        Self { user, session: None, client: None }
+        Self { user, session: None, key: None, client: None, impersonator: None }
     }
 }
 
@@ -175,6 +193,11 @@ impl fmt::Debug for Rules {
 }
 
 impl Engine {
+    /// Whether there are rules at all.
+    pub(super) fn has_rules(&self) -> bool {
+        !self.rules.0.is_empty()
+    }
+
     /// The engine's answer, or a refusal where it is a yes that a rule takes away.
     // Who asks is put together where there is a rule only: without one it would be the dearest part.
     #[inline]
@@ -224,10 +247,16 @@ impl Engine {
                 Ok(Some(Refusal::NotActive(status_detail(&account))))
             }
             Some(_) => {
-                let asker = Asker { user, session: None, client: Some(client) };
+                let asker = Asker { client: Some(client), ..Asker::user(user) };
                 Ok(self.ask_rules(asker, None, ScopeId::ROOT).map(Refusal::Context))
             }
         }
+    }
+
+    /// Whether the rules let somebody begin to act as another user.
+    pub(super) fn permitted_in_context(&self, user: UserId, impersonator: UserId, client: &Client) -> bool {
+        let asker = || Asker { client: Some(client), impersonator: Some(impersonator), ..Asker::user(user) };
+        self.in_context(Answer::Allow, asker, None, ScopeId::ROOT) == Answer::Allow
     }
 
     /// The number of the first rule that refuses, counted from 1.

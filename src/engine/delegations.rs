@@ -12,7 +12,6 @@ use crate::id::{DelegationId, Key, RoleId, ScopeId, UserId};
 use crate::role::{self, RoleRecord};
 use crate::store::{self, Record};
 use crate::user;
-use std::sync::Arc;
 
 /// Makes, lists and deletes delegations; get it from [`Portcullis::delegations`].
 ///
@@ -67,12 +66,13 @@ impl Portcullis {
     /// That the handle is used by that user and nobody else is for the caller to see to. It goes by all that the user is
     /// assigned, whichever roles are active in a session: where sessions select their roles, look whether the admin role
     /// is among [those](crate::Sessions::roles) first. A handle that is delegated
-    /// already stays what it is, with the actor that it has.
+    /// already stays what it is, with the actor that it has; one [in whose actor's place](Self::acting_for) somebody else
+    /// acts becomes delegated with the actor that it has, and what it changes must be covered for both.
     #[must_use]
     pub fn delegated(&self, user: UserId) -> Self {
-        match self.delegated {
-            true => self.clone(),
-            false => Self { engine: Arc::clone(&self.engine), actor: Actor::User(user), delegated: true },
+        match self.delegated || self.impersonator.is_some() {
+            true => Self { delegated: true, ..self.clone() },
+            false => Self { actor: Actor::User(user), delegated: true, ..self.clone() },
         }
     }
 }

@@ -337,8 +337,9 @@ fn hold_sessions_to(
     let is_live = |session: &SessionRecord| {
         session.generation >= account.record.generation
             && session.expires > before(now)
-            && engine.view.find(session.id).is_none_or(|found| {
-                engine.view.session_live(found.handle(), ViewTime::from(before(now))) != Answer::Gone
+            && engine.view.find(session.id).is_none_or(|found| match session.family {
+                None => engine.view.session_live(found.handle(), ViewTime::from(before(now))) != Answer::Gone,
+                Some(_) => engine.view.session_stands(session.id, ViewTime::from(before(now))),
             })
     };
     let bits = |role: &RoleId| masks.get(role).copied().unwrap_or(0);

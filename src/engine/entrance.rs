@@ -38,7 +38,7 @@ impl Portcullis {
     /// Ends the session of a login that nobody waited for: its token can not be had again.
     pub(crate) fn forget_login(&self, login: &Login) {
         let actor = Actor::User(login.user());
-        let gate = Self { engine: Arc::clone(&self.engine), actor, delegated: false };
+        let gate = Self { actor, delegated: false, impersonator: None, ..self.clone() };
         // Nobody is left to hear of an error; the session ends by its limits then.
         let _ = gate.sessions().revoke(login.session().id);
     }

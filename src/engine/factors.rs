@@ -347,6 +347,7 @@ impl Engine {
         (id, label, secret): (FactorId, &str, Secret),
         confirmed: bool,
     ) -> Result<FactorRecord> {
+        user::read_user(plan.store, user)?.record.refuse_service("second factor")?;
         if others.len() >= MAX_FACTORS {
             return Err(Error::limit(
                 "factor",

@@ -1,6 +1,7 @@
 //! Sessions as the memory knows them: last-seen times that are to be written back, and idle limits that are over.
 
 use super::Engine;
+use super::api_keys::key_of;
 use super::view::ViewTime;
 use super::write::Entry;
 use crate::audit::{Actor, AuditKind};
@@ -51,7 +52,10 @@ impl Engine {
         let mut batch = Batch::new();
         let staged = seen
             .iter()
-            .try_for_each(|(session, at)| self.stage_seen(&mut batch, *session, at.timestamp()))
+            .try_for_each(|(session, at)| match key_of(*session) {
+                Some(key) => self.stage_key_seen(&mut batch, key, at.timestamp()),
+                None => self.stage_seen(&mut batch, *session, at.timestamp()),
+            })
             .and_then(|()| self.commit_or_skip(batch));
         if !matches!(staged, Ok(true)) {
             for (session, _) in seen {

@@ -106,7 +106,7 @@ impl<'g> Newcomers<'g> {
     pub(crate) fn ask_about_breaches(&self, user: &NewUser, write: bool) -> Result<Option<String>> {
         let Some(password) = &user.password else { return Ok(None) };
         match write {
-            true => self.gate.engine().ask_about_breaches(self.gate.actor, None, password.expose()),
+            true => self.gate.engine().ask_about_breaches(self.gate.actor(), None, password.expose()),
             false => self.gate.engine().breached(password.expose()),
         }
     }

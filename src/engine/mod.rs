@@ -1,6 +1,8 @@
 //! The engine: the one write path (`write`), the one read path (`principal`, `view`), and what callers name.
 
+mod accept;
 mod access;
+mod api_keys;
 mod assignments;
 mod audit;
 mod authority;
@@ -23,11 +25,13 @@ mod factors;
 mod feed;
 mod flags;
 mod guard;
+mod handles;
 mod hierarchy;
 mod history;
 mod identify;
 mod idle;
 mod ids;
+mod impersonation;
 #[cfg(feature = "import")]
 mod import;
 mod login;
@@ -42,6 +46,7 @@ mod permissions;
 mod populate;
 mod principal;
 mod recency;
+mod refresh;
 mod review;
 mod roles;
 mod scopes;
@@ -62,6 +67,7 @@ mod warrant;
 mod write;
 
 pub use access::Access;
+pub use api_keys::{ApiKeys, IssuedApiKey};
 pub use audit::{Audit, AuditHead};
 pub use builder::Builder;
 pub use context::{CheckContext, ContextRule};
@@ -104,8 +110,8 @@ pub use verify::Verification;
 #[cfg(feature = "testing")]
 pub(crate) use {
     populate::{
-        assignments as populate_assignments, hash_for_nobody, put_row, sessions as populate_sessions,
-        users as populate_users,
+        api_keys as populate_api_keys, assignments as populate_assignments, hash_for_nobody, put_rows,
+        sessions as populate_sessions, users as populate_users,
     },
     throttle::populate_failures,
     verify::{decode_as_every_record, dump},
@@ -119,7 +125,7 @@ use crate::factor::TotpSettings;
 use crate::history::HistoryPolicy;
 use crate::id::UserId;
 use crate::secret::Entropy;
-use crate::session::{SessionLimits, SessionPolicy};
+use crate::session::{ImpersonationPolicy, RefreshPolicy, SessionLimits, SessionPolicy};
 use crate::store::{Change, Scan, Sink, Store, Table};
 use crate::throttle::ThrottlePolicy;
 use crate::ticket::TicketLives;
@@ -149,6 +155,7 @@ const TABLES: &[&[Table]] = &[
     crate::flag::TABLES,
     crate::session::TABLES,
     crate::signed::TABLES,
+    crate::apikey::TABLES,
     crate::device::TABLES,
     crate::history::TABLES,
     crate::challenge::TABLES,
@@ -170,6 +177,8 @@ pub struct Portcullis {
     actor: Actor,
     /// Whether every change is checked against the delegations of the actor.
     delegated: bool,
+    /// Who acts as the actor, where somebody else does.
+    impersonator: Option<UserId>,
 }
 
 impl fmt::Debug for Portcullis {
@@ -177,6 +186,7 @@ impl fmt::Debug for Portcullis {
         f.debug_struct("Portcullis")
             .field("actor", &self.actor)
             .field("delegated", &self.delegated)
+            .field("impersonator", &self.impersonator)
             .field("version", &self.engine.store.now())
             .finish_non_exhaustive()
     }
@@ -206,84 +216,19 @@ impl Portcullis {
     }
 
     fn of(engine: Engine) -> Self {
-        Self { engine: Arc::new(engine), actor: Actor::System, delegated: false }
+        Self { engine: Arc::new(engine), actor: Actor::System, delegated: false, impersonator: None }
     }
 
     /// The same database, with this user as the actor in the audit log and the giver of assignments. It does not
     /// check what the user may do: that is for the caller to check first, or for [`delegated`](Self::delegated). A handle
-    /// that is delegated already stays what it is, with the actor that it has.
+    /// that is delegated already stays what it is, with the actor that it has, and so does one in whose actor's place
+    /// somebody else acts.
     #[must_use]
     pub fn acting_as(&self, user: UserId) -> Self {
-        match self.delegated {
+        match self.delegated || self.impersonator.is_some() {
             true => self.clone(),
-            false => Self { engine: Arc::clone(&self.engine), actor: Actor::User(user), delegated: false },
+            false => Self { actor: Actor::User(user), ..self.clone() },
         }
-    }
-
-    /// User management.
-    #[must_use]
-    pub fn users(&self) -> Users<'_> {
-        Users { gate: self }
-    }
-
-    /// Scopes: tenants, projects, resources.
-    #[must_use]
-    pub fn scopes(&self) -> Scopes<'_> {
-        Scopes { gate: self }
-    }
-
-    /// Permissions given to single users without a role.
-    #[must_use]
-    pub fn access(&self) -> Access<'_> {
-        Access { gate: self }
-    }
-
-    /// Feature flags.
-    #[must_use]
-    pub fn flags(&self) -> Flags<'_> {
-        Flags { gate: self }
-    }
-
-    /// Who can, what can, where, why, and what if.
-    #[must_use]
-    pub fn review(&self) -> Review<'_> {
-        Review { gate: self }
-    }
-
-    /// What holders of admin roles may administer.
-    #[must_use]
-    pub fn delegations(&self) -> Delegations<'_> {
-        Delegations { gate: self }
-    }
-
-    /// Roles, their hierarchy, and who holds them.
-    #[must_use]
-    pub fn roles(&self) -> Roles<'_> {
-        Roles { gate: self }
-    }
-
-    /// Separation of duty: sets of roles that are kept apart.
-    #[must_use]
-    pub fn separation(&self) -> SeparationOfDuty<'_> {
-        SeparationOfDuty { gate: self }
-    }
-
-    /// The catalogue of permissions.
-    #[must_use]
-    pub fn permissions(&self) -> Permissions<'_> {
-        Permissions { gate: self }
-    }
-
-    /// Sessions.
-    #[must_use]
-    pub fn sessions(&self) -> Sessions<'_> {
-        Sessions { gate: self }
-    }
-
-    /// The audit log.
-    #[must_use]
-    pub fn audit(&self) -> Audit<'_> {
-        Audit { gate: self }
     }
 
     /// Writes everything back and closes the database, for all handles: later calls answer
@@ -348,6 +293,8 @@ pub(crate) struct Engine {
     user_ids: ids::UserIds,
     limits: SessionLimits,
     session_policy: SessionPolicy,
+    refresh: RefreshPolicy,
+    impersonation: Option<ImpersonationPolicy>,
     ticket_lives: TicketLives,
     history: HistoryPolicy,
     events: events::Bus,
@@ -382,6 +329,8 @@ struct Parts {
     names: NameRules,
     limits: SessionLimits,
     session_policy: SessionPolicy,
+    refresh: RefreshPolicy,
+    impersonation: Option<ImpersonationPolicy>,
     ticket_lives: TicketLives,
     history: HistoryPolicy,
     hooks: events::Hooks,
@@ -409,6 +358,7 @@ impl Engine {
             names,
             limits,
             session_policy,
+            refresh,
             ticket_lives,
             history,
             hooks,
@@ -418,6 +368,8 @@ impl Engine {
         } = parts;
         let ending = Arc::new(ending::Ending::default());
         let feed = feed::Feed::new(feed, &ending)?;
+        refresh.check()?;
+        parts.impersonation.iter().try_for_each(ImpersonationPolicy::check)?;
         let view = Arc::new(View::new()?);
         load(&*store, &view)?;
         let user_ids = ids::UserIds::default();
@@ -439,6 +391,8 @@ impl Engine {
             user_ids,
             limits,
             session_policy,
+            refresh,
+            impersonation: parts.impersonation,
             ticket_lives,
             history,
             events: events::Bus::new(hooks),

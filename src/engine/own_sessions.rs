@@ -11,7 +11,7 @@ use super::sessions::{Sessions, expect_live_session, read_live_session, stage_en
 use super::warrant;
 use super::write::{Entry, Plan};
 use crate::audit::{Actor, AuditKind, Outcome, Subject};
-use crate::crypto::{Digest, Presented};
+use crate::crypto::{Digest, Presented, Purpose};
 use crate::error::{Denial, Error, ErrorKind, Result};
 use crate::id::{Key, SessionId};
 use crate::session::{self, SESSION_BY_USER, Session, SessionRecord};
@@ -82,12 +82,12 @@ impl Principal<'_> {
     /// Ends every session of the user but this one, and every login under way.
     ///
     /// # Errors
-    /// `Denied` with [`Denial::Session`] where this session has ended, and with [`Denial::Permission`] for whoever acts as the
+    /// `Denied` with [`Denial::Session`] where this session has ended, and with [`Denial::Impersonated`] for whoever acts as the
     /// user; the storage kinds.
     pub fn end_other_sessions(&self) -> Result<()> {
         self.change(|plan, own| {
             if own.record.impersonator.is_some() {
-                return Err(Error::denied(Denial::Permission));
+                return Err(Error::denied(Denial::Impersonated));
             }
             stage_end_others(plan, own)
         })?;
@@ -194,7 +194,7 @@ impl Portcullis {
     /// # }
     /// ```
     pub fn log_out(&self, token: impl AsRef<str>) -> Result<bool> {
-        match Presented::parse(token.as_ref()) {
+        match Presented::parse_as(Purpose::Session, token.as_ref()) {
             Some(presented) => self.end_presented(presented.id(), Some(presented.digest())),
             None => Ok(false),
         }
@@ -217,7 +217,7 @@ impl Portcullis {
                 return Ok(false);
             }
             plan.batch.remove(&old);
-            let by = Actor::User(session.impersonator.unwrap_or(session.user));
+            let by = Actor::User(session.impersonator.as_ref().map_or(session.user, |by| by.user));
             let entry = Entry::of(Subject::User(session.user)).and(Subject::Session(id)).detail("logged out");
             plan.record_outcome(AuditKind::SessionRevoked, Outcome::Success, by, entry)?;
             Ok(true)

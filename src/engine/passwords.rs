@@ -7,7 +7,7 @@ use super::login::tell_unverifiable;
 use super::throttle::{Attempt, Fault};
 use super::users::Users;
 use super::warrant;
-use super::write::{Entry, Plan};
+use super::write::{Entry, Mandate, Plan};
 use crate::assurance::Method;
 use crate::audit::{Actor, AuditKind, Outcome, Subject};
 use crate::credential::{
@@ -100,10 +100,11 @@ impl Users<'_> {
     /// one was set meanwhile; `Mismatch` where a former one needs a key that the keyring lacks; `Busy`; the storage kinds.
     pub fn set_password(&self, id: UserId, password: &str) -> Result<()> {
         let engine = self.gate.engine();
+        self.gate.refuse_as_somebody(id, AuditKind::PasswordChange)?;
         let account = user::read_user(&*engine.store, id)?.record;
         self.gate.rehearse(|plan| warrant::may_administer(plan, id, AuditKind::PasswordChange.name()))?;
         engine.check_new_password(&account, password)?;
-        let prepared = engine.prepare_for(self.gate.actor().actor, id, password, Source::Administration)?;
+        let prepared = engine.prepare_for(self.gate.actor(), id, password, Source::Administration)?;
         engine.write(self.gate.actor(), |plan| {
             warrant::may_administer(plan, id, AuditKind::PasswordChange.name())?;
             engine.forget_failures(plan, id, Some(Method::Password))?;
@@ -139,6 +140,7 @@ impl Users<'_> {
     /// ```
     pub fn change_password(&self, id: UserId, present: &str, new: &str) -> Result<()> {
         let engine = self.gate.engine();
+        self.gate.refuse_as_somebody(id, AuditKind::PasswordChange)?;
         let account = user::read_user(&*engine.store, id)?.record;
         let prepared = engine.prepare_own(&account, present, new, &Client::new())?;
         engine.write(Actor::User(id), |plan| {
@@ -291,6 +293,7 @@ impl Engine {
     /// # Errors
     /// `InvalidInput` on the field `password`, with the reason; the storage kinds.
     pub(crate) fn check_new_password(&self, user: &UserRecord, password: &str) -> Result<()> {
+        user.refuse_service("password")?;
         let prefix = user.id.bytes();
         let scan = Scan { prefix: &prefix, limit: ADDRESSES, ..Scan::default() };
         let (contacts, _) = store::page::<ContactRecord>(&*self.store, &scan)?;
@@ -316,7 +319,7 @@ impl Engine {
     /// keyring lacks; `Busy`; the storage kinds.
     pub(crate) fn prepare_for(
         &self,
-        by: Actor,
+        by: impl Into<Mandate>,
         user: UserId,
         password: &str,
         source: Source,
@@ -334,7 +337,7 @@ impl Engine {
     }
 
     /// What to store of the secret of a user that is to be made: the hash of a password, or one that another system made.
-    pub(super) fn first_secret(&self, by: Actor, user: &NewUser) -> Result<Option<Prepared>> {
+    pub(super) fn first_secret(&self, by: impl Into<Mandate>, user: &NewUser) -> Result<Option<Prepared>> {
         let unchecked = match &user.password {
             Some(password) => self.ask_about_breaches(by, None, password.expose())?,
             None => None,
@@ -362,7 +365,7 @@ impl Engine {
     /// As [`breached`](Self::breached), and writes down that a password was refused because the check failed.
     pub(super) fn ask_about_breaches(
         &self,
-        by: Actor,
+        by: impl Into<Mandate>,
         user: Option<UserId>,
         password: &str,
     ) -> Result<Option<String>> {
@@ -371,10 +374,10 @@ impl Engine {
             && error.password_problem() == Some(PasswordProblem::NotChecked)
         {
             let why = std::error::Error::source(error).map_or_else(String::new, ToString::to_string);
-            self.write(by, |plan| {
+            self.write(by.into().for_the_log(), |plan| {
                 let mut entry = breach_check_failed(&why);
                 entry.subject = user.map(Subject::User);
-                plan.record_outcome(AuditKind::BreachCheckFailed, Outcome::Denied, by, entry)
+                plan.record_outcome(AuditKind::BreachCheckFailed, Outcome::Denied, plan.actor, entry)
             })?;
         }
         asked
@@ -444,6 +447,10 @@ pub(crate) fn stage_new_password(
     user: UserId,
     prepared: &Prepared,
 ) -> Result<&'static str> {
+    // A new user is not there yet, and was looked at before.
+    if let Some(account) = store::read::<UserRecord>(plan.store, &user)? {
+        account.record.refuse_service("password")?;
+    }
     if let Some(due) = prepared.based_on {
         let found = store::read::<CredentialRecord>(plan.store, &user)?.map(|row| row.record.revision);
         // The commit expects the row that `stage_password` reads, so that it is this one.

@@ -2,13 +2,15 @@
 //! rows, as no engine writes them.
 
 use super::Portcullis;
+use crate::apikey::ApiKeyRecord;
 use crate::assignment::{self, AssignmentRecord};
 use crate::assurance::{Method, Methods};
 use crate::clock::Timestamp;
-use crate::crypto::{Source, Token};
+use crate::crypto::{ApiKeyToken, Source, Token};
 use crate::error::{Error, Result};
 use crate::grant::Grant;
 use crate::id::{RoleId, ScopeId, UserId};
+use crate::permission::PermissionSet;
 use crate::session::{self, SessionRecord};
 use crate::store::{Batch, CommitError, MAX_OPERATIONS};
 use crate::user::{self, NewUser};
@@ -103,7 +105,40 @@ pub(crate) fn sessions(gate: &Portcullis, users: &[UserId]) -> Result<Vec<Token>
             era: session::era(&*engine.store)?,
             label: String::new(),
             impersonator: None,
-            access_until: None,
+            family: None,
+        })?;
+        tokens.push(token);
+        filler.commit_if_full()?;
+    }
+    filler.commit()?;
+    Ok(tokens)
+}
+
+pub(crate) fn api_keys(
+    gate: &Portcullis,
+    users: &[UserId],
+    permissions: Option<&PermissionSet>,
+) -> Result<Vec<ApiKeyToken>> {
+    let engine = gate.engine();
+    let mut filler = Filler { gate, batch: Batch::new() };
+    let mut tokens = Vec::with_capacity(users.len());
+    for owner in users {
+        let (token, id, digest) = ApiKeyToken::mint(&*engine.entropy)?;
+        filler.batch.insert(&ApiKeyRecord {
+            id,
+            owner: *owner,
+            digest: digest.0,
+            name: "populated".to_owned(),
+            created: engine.now(),
+            created_by: None,
+            expires: None,
+            life_secs: None,
+            idle_secs: 0,
+            used: None,
+            permissions: permissions.map(|set| set.iter().collect()),
+            scopes: None,
+            rate: None,
+            replaced_by: None,
         })?;
         tokens.push(token);
         filler.commit_if_full()?;
@@ -117,10 +152,16 @@ pub(crate) fn hash_for_nobody(gate: &Portcullis, password: &str) -> Result<()> {
     gate.engine().hasher.verify(password, None, Source::Unknown).map(drop)
 }
 
-pub(crate) fn put_row(gate: &Portcullis, table: &str, key: &[u8], value: &[u8]) -> Result<()> {
-    let found = super::TABLES.concat().into_iter().find(|known| known.name == table);
-    let table = found.ok_or_else(|| Error::not_found("table", format_args!("\"{table}\"")))?;
+/// Rows of tables by name, with their keys and values, in one commit.
+pub(crate) fn put_rows<'r>(
+    gate: &Portcullis,
+    rows: impl IntoIterator<Item = (&'r str, &'r [u8], &'r [u8])>,
+) -> Result<()> {
     let mut filler = Filler { gate, batch: Batch::new() };
-    filler.batch.put(table, key.to_vec(), value.to_vec());
+    for (table, key, value) in rows {
+        let found = super::TABLES.iter().copied().flatten().find(|known| known.name == table);
+        let table = found.ok_or_else(|| Error::not_found("table", format_args!("\"{table}\"")))?;
+        filler.batch.put(*table, key.to_vec(), value.to_vec());
+    }
     filler.commit()
 }

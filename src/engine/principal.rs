@@ -1,13 +1,15 @@
 //! The read path: from a token to a principal, and from a principal or a user to a decision. No lock that a writer
 //! holds across I/O, no allocation, no storage.
 
+use super::accept::Accepted;
 use super::context::Asker;
+use super::impersonation::Asked;
 use super::view::{Answer, SessionHandle, ViewTime};
 use super::{Engine, Portcullis};
 use crate::clock::Timestamp;
-use crate::crypto::{Digest, Presented};
+use crate::crypto::Purpose;
 use crate::error::{Denial, Error, Result};
-use crate::id::{Flag, ScopeId, SessionId, UserId};
+use crate::id::{ApiKeyId, Flag, ScopeId, SessionId, UserId};
 use crate::permission::{Permission, PermissionSet};
 use crate::session::Client;
 use std::fmt;
@@ -40,6 +42,8 @@ pub struct Principal<'g> {
     pub(super) gate: &'g Portcullis,
     session: SessionHandle,
     user: UserId,
+    /// Whether it came with an API key.
+    keyed: bool,
     /// Who acts as the user, where somebody else does.
     impersonator: Option<UserId>,
     /// Where this request comes from, for context rules.
@@ -48,7 +52,12 @@ pub struct Principal<'g> {
 
 impl fmt::Debug for Principal<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Principal").field("user", &self.user).field("session", &self.session()).finish()
+        let mut shown = f.debug_struct("Principal");
+        shown.field("user", &self.user);
+        match self.key() {
+            Some(key) => shown.field("key", &key).finish(),
+            None => shown.field("session", &self.session()).finish(),
+        }
     }
 }
 
@@ -59,7 +68,14 @@ impl Principal<'_> {
         self.user
     }
 
-    /// The session that the token opened.
+    /// The API key that was presented, where it was one.
+    #[must_use]
+    pub const fn key(&self) -> Option<ApiKeyId> {
+        if self.keyed { Some(ApiKeyId::from_number(self.session.id().get())) } else { None }
+    }
+
+    /// The session that the token opened. Where an API key was presented there is none: this is then the number of a session
+    /// that does not exist, for every call that takes one.
     #[must_use]
     pub const fn session(&self) -> SessionId {
         self.session.id()
@@ -80,6 +96,10 @@ impl Principal<'_> {
         self.gate.engine().live_until(self.session())
     }
 
+    pub(super) const fn handle(&self) -> SessionHandle {
+        self.session
+    }
+
     /// Whether the principal may do this now. False too once the session has ended, or the database has stopped.
     #[must_use]
     #[inline]
@@ -92,7 +112,8 @@ impl Principal<'_> {
     pub fn can_all(&self, permissions: &PermissionSet) -> bool {
         let engine = self.gate.engine();
         let answer = engine.view.session_has_all(self.session, permissions, engine.seconds());
-        engine.in_context_of_all(answer, || self.asker(), permissions, ScopeId::ROOT) == Answer::Allow
+        let answer = engine.in_context_of_all(answer, || self.asker(), permissions, ScopeId::ROOT);
+        self.of_both(answer, Asked::All(permissions), ScopeId::ROOT) == Answer::Allow
     }
 
     /// Whether the principal may do this now at a scope: through what is held there, above it, and everywhere.
@@ -107,7 +128,8 @@ impl Principal<'_> {
     pub fn can_all_at(&self, permissions: &PermissionSet, scope: ScopeId) -> bool {
         let engine = self.gate.engine();
         let answer = engine.view.session_has_all_at(self.session, permissions, scope, engine.seconds());
-        engine.in_context_of_all(answer, || self.asker(), permissions, scope) == Answer::Allow
+        let answer = engine.in_context_of_all(answer, || self.asker(), permissions, scope);
+        self.of_both(answer, Asked::All(permissions), scope) == Answer::Allow
     }
 
     /// Whether the principal may do this at a scope on behalf of somebody: what both may do there now, and nothing
@@ -131,7 +153,8 @@ impl Principal<'_> {
     #[inline]
     pub fn is_enabled_at(&self, flag: Flag, scope: ScopeId) -> bool {
         let engine = self.gate.engine();
-        engine.view.flag_of_session(flag, self.session, scope, engine.seconds()) == Answer::Allow
+        let answer = engine.view.flag_of_session(flag, self.session, scope, engine.seconds());
+        self.of_both(answer, Asked::Standing, scope) == Answer::Allow
     }
 
     /// As [`can_at`](Self::can_at), telling a refusal from an outage.
@@ -139,7 +162,7 @@ impl Principal<'_> {
     /// # Errors
     /// `Stopped` after a storage failure.
     pub fn check_at(&self, permission: Permission, scope: ScopeId) -> Result<Decision> {
-        self.gate.engine().decide(self.answer_at(permission, scope))
+        self.decide(self.answer_at(permission, scope))
     }
 
     /// As [`can`](Self::can), telling a refusal from an outage.
@@ -147,7 +170,15 @@ impl Principal<'_> {
     /// # Errors
     /// `Stopped` after a storage failure.
     pub fn check(&self, permission: Permission) -> Result<Decision> {
-        self.gate.engine().decide(self.answer(permission))
+        self.decide(self.answer(permission))
+    }
+
+    #[inline]
+    fn decide(&self, answer: Answer) -> Result<Decision> {
+        match answer {
+            Answer::Gone if self.keyed => Ok(Decision::Deny(Denial::ApiKey)),
+            answer => self.gate.engine().decide(answer),
+        }
     }
 
     /// As [`can_on_behalf_of`](Self::can_on_behalf_of), telling a refusal from an outage.
@@ -169,7 +200,7 @@ impl Principal<'_> {
     /// As [`check`](Self::check), with every refusal as an error, to be used with `?`.
     ///
     /// # Errors
-    /// `Denied` with [`Denial::Permission`] or [`Denial::Session`]; `Stopped` after a storage failure.
+    /// `Denied` with [`Denial::Permission`], [`Denial::Session`] or [`Denial::ApiKey`]; `Stopped` after a storage failure.
     pub fn require(&self, permission: Permission) -> Result<()> {
         match self.check(permission)? {
             Decision::Allow => Ok(()),
@@ -181,19 +212,34 @@ impl Principal<'_> {
     fn answer(&self, permission: Permission) -> Answer {
         let engine = self.gate.engine();
         let answer = engine.view.check_session(self.session, permission, engine.seconds());
-        engine.in_context(answer, || self.asker(), Some(permission), ScopeId::ROOT)
+        let answer = engine.in_context(answer, || self.asker(), Some(permission), ScopeId::ROOT);
+        self.of_both(answer, Asked::One(permission), ScopeId::ROOT)
     }
 
     #[inline]
     fn answer_at(&self, permission: Permission, scope: ScopeId) -> Answer {
         let engine = self.gate.engine();
         let answer = engine.view.check_session_at(self.session, permission, scope, engine.seconds());
-        engine.in_context(answer, || self.asker(), Some(permission), scope)
+        let answer = engine.in_context(answer, || self.asker(), Some(permission), scope);
+        self.of_both(answer, Asked::One(permission), scope)
+    }
+
+    /// Where somebody acts as the user: what is left of the user's answer.
+    #[inline]
+    fn of_both(&self, answer: Answer, asked: Asked<'_>, scope: ScopeId) -> Answer {
+        match self.impersonator {
+            None => answer,
+            Some(_) => self.gate.engine().answer_for_both(answer, self.session(), asked, scope, self.client),
+        }
     }
 
     #[inline]
     const fn asker(&self) -> Asker<'_> {
-        Asker { user: self.user, session: Some(self.session()), client: self.client }
+        let (user, client, impersonator) = (self.user, self.client, self.impersonator);
+        match self.key() {
+            key @ Some(_) => Asker { user, session: None, key, client, impersonator },
+            None => Asker { user, session: Some(self.session()), key: None, client, impersonator },
+        }
     }
 }
 
@@ -216,7 +262,7 @@ impl Portcullis {
     /// ```
     #[inline]
     pub fn authenticate(&self, token: impl AsRef<str>) -> Result<Principal<'_>> {
-        let accepted = self.engine().authenticate(token.as_ref(), None)?;
+        let accepted = self.engine().accept_session(token.as_ref(), None)?;
         Ok(self.principal(accepted, None))
     }
 
@@ -227,7 +273,7 @@ impl Portcullis {
     /// As [`authenticate`](Self::authenticate).
     #[inline]
     pub fn authenticate_passive(&self, token: impl AsRef<str>) -> Result<Principal<'_>> {
-        let accepted = self.engine().accept(token.as_ref(), None)?.0;
+        let accepted = self.engine().accept(Purpose::Session, token.as_ref(), None)?.0;
         Ok(self.principal(accepted, None))
     }
 
@@ -241,7 +287,7 @@ impl Portcullis {
         token: impl AsRef<str>,
         client: &'g Client,
     ) -> Result<Principal<'g>> {
-        let accepted = self.engine().accept(token.as_ref(), Some(client))?.0;
+        let accepted = self.engine().accept(Purpose::Session, token.as_ref(), Some(client))?.0;
         Ok(self.principal(accepted, Some(client)))
     }
 
@@ -256,14 +302,14 @@ impl Portcullis {
         token: impl AsRef<str>,
         client: &'g Client,
     ) -> Result<Principal<'g>> {
-        let accepted = self.engine().authenticate(token.as_ref(), Some(client))?;
+        let accepted = self.engine().accept_session(token.as_ref(), Some(client))?;
         Ok(self.principal(accepted, Some(client)))
     }
 
     #[inline]
-    fn principal<'g>(&'g self, accepted: Accepted, client: Option<&'g Client>) -> Principal<'g> {
-        let Accepted { session, user, impersonator } = accepted;
-        Principal { gate: self, session, user, impersonator, client }
+    pub(super) fn principal<'g>(&'g self, accepted: Accepted, client: Option<&'g Client>) -> Principal<'g> {
+        let Accepted { session, user, keyed, impersonator } = accepted;
+        Principal { gate: self, session, user, keyed, impersonator, client }
     }
 
     /// Whether a user holds a permission now, through any of the roles assigned to the user and what those inherit.
@@ -380,51 +426,7 @@ impl Portcullis {
     }
 }
 
-/// What a token was accepted for.
-#[derive(Clone, Copy)]
-struct Accepted {
-    session: SessionHandle,
-    user: UserId,
-    impersonator: Option<UserId>,
-}
-
 impl Engine {
-    /// Accepts a token and notes that it was used.
-    #[inline]
-    fn authenticate(&self, token: &str, client: Option<&Client>) -> Result<Accepted> {
-        let (accepted, seen, now) = self.accept(token, client)?;
-        if seen < now {
-            self.view.touch(accepted.session, now);
-        }
-        Ok(accepted)
-    }
-
-    /// Accepts a token; also when its session was last used, and what time it is.
-    #[inline]
-    fn accept(&self, token: &str, client: Option<&Client>) -> Result<(Accepted, ViewTime, ViewTime)> {
-        let Some(presented) = Presented::parse(token) else { return Err(self.refuse_session()) };
-        // The line is on its way from memory while the digest is computed.
-        let Some(found) = self.view.find(presented.id()) else { return Err(self.refuse_session()) };
-        let digest = presented.digest();
-        let Some(line) = self.view.read(&found) else { return Err(self.refuse_session()) };
-        if digest != Digest(line.digest) {
-            return Err(self.refuse_session());
-        }
-        let (session, now) = (line.handle, self.seconds());
-        let asker = || Asker { user: line.user, session: Some(session.id()), client };
-        match self.in_context(self.view.session_live(session, now), asker, None, ScopeId::ROOT) {
-            Answer::Allow => {}
-            Answer::Stopped => return Err(self.stopped()),
-            Answer::Deny | Answer::Gone => return Err(self.refuse_session()),
-        }
-        let impersonator = match line.noted {
-            false => None,
-            // The note goes after the line does: without one the session has ended since.
-            true => self.view.note(session.id()).ok_or_else(|| self.refuse_session())?.impersonator,
-        };
-        Ok((Accepted { session, user: line.user, impersonator }, line.seen, now))
-    }
-
     #[inline]
     pub(super) fn seconds(&self) -> ViewTime {
         ViewTime::from(self.now())
@@ -442,8 +444,12 @@ impl Engine {
 
     /// An outage is never told as a refusal.
     #[cold]
-    fn refuse_session(&self) -> Error {
-        if self.view.is_stopped() { self.stopped() } else { Error::denied(Denial::Session) }
+    pub(super) fn refuse_token(&self, purpose: Purpose) -> Error {
+        match purpose {
+            _ if self.view.is_stopped() => self.stopped(),
+            Purpose::ApiKey => Error::denied(Denial::ApiKey),
+            _ => Error::denied(Denial::Session),
+        }
     }
 
     #[cold]

@@ -154,16 +154,18 @@ impl Sessions<'_> {
         self.permissions_at(session, ScopeId::ROOT)
     }
 
-    /// What can be done in a session at a scope.
+    /// What can be done in a session at a scope. Where [somebody else](crate::Session::impersonator) acts in it, that is what
+    /// both may.
     ///
     /// # Errors
     /// `NotFound` for a session that is not live and for a scope that does not exist; the storage kinds.
     pub fn permissions_at(&self, session: SessionId, scope: ScopeId) -> Result<PermissionSet> {
         let engine = self.gate.engine();
-        read_live_session(engine, session)?;
+        let read = read_live_session(engine, session)?;
         scope::levels(&*engine.store, scope)?;
         let found = engine.view.permissions_of_session(session, scope, engine.seconds());
-        found.ok_or_else(|| Error::not_found("session", session))
+        let found = found.ok_or_else(|| Error::not_found("session", session))?;
+        Ok(engine.without_what_only_one_may(&read.record, found, scope))
     }
 }
 
@@ -196,13 +198,13 @@ impl Engine {
         of: Subject,
         result: Result<T>,
     ) -> Result<T> {
-        let actor = by.into().actor;
-        if let (Actor::User(_), Err(error)) = (actor, &result)
+        let by = by.into();
+        if let (Actor::User(_), Err(error)) = (by.actor, &result)
             && error.kind() == ErrorKind::SeparationOfDuty
         {
-            self.write(actor, |plan| {
+            self.write(by.for_the_log(), |plan| {
                 let entry = Entry::of(of).detail(error.to_string());
-                plan.record_outcome(AuditKind::SeparationViolated, Outcome::Denied, actor, entry)
+                plan.record_outcome(AuditKind::SeparationViolated, Outcome::Denied, plan.actor, entry)
             })?;
         }
         result

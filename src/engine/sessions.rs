@@ -193,13 +193,21 @@ impl Engine {
     /// The session as it is now, with the last-seen time of the view; `None` if it is dead.
     pub(super) fn live(&self, stored: Stored<SessionRecord>) -> Option<Session> {
         let found = self.view.find(stored.record.id)?;
-        if self.view.session_live(found.handle(), self.seconds()) != Answer::Allow {
+        if stored.record.impersonator.is_some_and(|by| !self.is_behind(&by)) {
             return None;
         }
-        let seen = self.view.session(stored.record.id)?.seen.timestamp();
+        let seen = self.view.session(stored.record.id)?.seen.timestamp().max(stored.record.seen);
+        let live = match &stored.record.family {
+            None => self.view.session_live(found.handle(), self.seconds()) == Answer::Allow,
+            // Also while its token has run out: it waits to be refreshed.
+            Some(_) => {
+                !stored.record.is_over(seen, self.now())
+                    && self.view.session_stands(stored.record.id, self.seconds())
+            }
+        };
         let mut session = Session::from(stored.record);
-        session.last_seen = session.last_seen.max(seen);
-        Some(session)
+        session.last_seen = seen;
+        live.then_some(session)
     }
 
     /// Stages the last-seen time of a session, if it is later than the stored one.

@@ -49,8 +49,10 @@ impl Principal<'_> {
     /// Says what a token of this session may say, having noted that there is one.
     ///
     /// # Errors
-    /// `Denied` with [`Denial::Session`] where the session is not live; `Stopped`; the storage kinds.
+    /// `Denied` with [`Denial::Session`] where the session is not live, and with [`Denial::Impersonated`] where somebody acts
+    /// as its user; `Stopped`; the storage kinds.
     pub(crate) fn vouch(&self, life: Duration, audience: &str) -> Result<Vouched> {
+        self.gate.engine().require_self(self, AuditKind::SignedTokenIssued)?;
         self.gate.engine().vouch(self.session(), life, audience)
     }
 

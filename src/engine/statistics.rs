@@ -10,13 +10,15 @@ pub struct Statistics {
     pub users: u64,
     /// Sessions, with those that are past their end and not removed yet.
     pub sessions: u64,
+    /// API keys, with those that are past their end and not removed yet.
+    pub api_keys: u64,
     /// Roles.
     pub roles: u64,
     /// Distinct sets of roles that users hold; users with the same roles share one.
     pub role_sets: u64,
     /// Bytes for users and role sets.
     pub user_bytes: usize,
-    /// Bytes for sessions.
+    /// Bytes for sessions and API keys.
     pub session_bytes: usize,
     /// Bytes for roles and permissions.
     pub role_bytes: usize,
@@ -39,6 +41,7 @@ impl Portcullis {
         Statistics {
             users: stats.users,
             sessions: stats.sessions,
+            api_keys: stats.keys,
             roles: stats.roles,
             role_sets: stats.sets,
             scopes: stats.scopes,

@@ -4,6 +4,7 @@ use super::Engine;
 use super::bookkeeping::{LEFTOVER, Leftover, LeftoverRecord};
 use super::write::{Entry, Plan};
 use crate::access::{ACCESS_BY_END, ACCESS_BY_PERMISSION, ACCESS_BY_SCOPE, AccessRecord};
+use crate::apikey::{API_KEY_BY_OWNER, ApiKeyRecord, ApiKeyTurnRecord};
 use crate::assignment::{ASSIGNMENT_BY_END, ASSIGNMENT_BY_ROLE, ASSIGNMENT_BY_SCOPE, AssignmentRecord};
 use crate::audit::{Actor, AuditKind};
 use crate::challenge::{CHALLENGE_BY_USER, ChallengeRecord};
@@ -100,6 +101,7 @@ impl Engine {
     fn rows_of_user(&self, user: UserId) -> Result<Batch> {
         let (mut batch, prefix) = (Batch::new(), user.bytes());
         if self.stage_off::<SessionRecord>(&mut batch, SESSION_BY_USER, &prefix)?
+            || self.stage_off::<ApiKeyRecord>(&mut batch, API_KEY_BY_OWNER, &prefix)?
             || self.stage_off::<ChallengeRecord>(&mut batch, CHALLENGE_BY_USER, &prefix)?
             || self.stage_off::<AssignmentRecord>(&mut batch, AssignmentRecord::TABLE, &prefix)?
             || self.stage_off::<AccessRecord>(&mut batch, AccessRecord::TABLE, &prefix)?
@@ -116,6 +118,9 @@ impl Engine {
             || self.stage_off::<LoginRecord>(&mut batch, LOGIN_HISTORY, &prefix)?
         {
             return Ok(batch);
+        }
+        if let Some(turn) = store::read::<ApiKeyTurnRecord>(&*self.store, &user)? {
+            batch.remove(&turn);
         }
         if let Some(credential) = store::read::<CredentialRecord>(&*self.store, &user)? {
             batch.remove(&credential);

@@ -12,7 +12,9 @@ pub struct Maintenance {
     pub expired_sessions: usize,
     /// Sessions past their idle limit that were removed.
     pub idle_sessions: usize,
-    /// Sessions whose last-seen time was written back.
+    /// API keys past their end that were removed, and some whose end has moved because they were used.
+    pub expired_keys: usize,
+    /// Sessions and API keys whose last-seen time was written back.
     pub seen_written: usize,
     /// Logins under way that nobody went on with in time.
     pub abandoned_logins: usize,
@@ -41,6 +43,7 @@ impl Maintenance {
         Self {
             expired_sessions: sum(|done| done.expired_sessions),
             idle_sessions: sum(|done| done.idle_sessions),
+            expired_keys: sum(|done| done.expired_keys),
             seen_written: sum(|done| done.seen_written),
             abandoned_logins: sum(|done| done.abandoned_logins),
             ended_grants: sum(|done| done.ended_grants),
@@ -115,6 +118,7 @@ impl Engine {
         let leftovers = leftovers.saturating_add(of_eras);
         let (expired_sessions, expired) = part(&|| full(self.sweep_expired(budget)));
         let (idle_sessions, idle) = part(&|| self.sweep_idle(budget));
+        let (expired_keys, keys) = part(&|| full(self.sweep_keys(budget)));
         let (ended_grants, ended) = part(&|| full(self.sweep_ended(budget)));
         let (expired_tickets, tickets) = part(&|| full(self.sweep_tickets(budget)));
         let (history, old) = part(&|| full(self.sweep_history(budget)));
@@ -127,11 +131,21 @@ impl Engine {
             let markers = self.slice::<LeftoverRecord>(LEFTOVER, &[], 1)?;
             Ok((0, !markers.is_empty() || self.has_endings()?))
         });
-        let more =
-            expired || idle || ended || tickets || old || seen || abandoned || ceremonies || signed || marked;
+        let more = expired
+            || idle
+            || keys
+            || ended
+            || tickets
+            || old
+            || seen
+            || abandoned
+            || ceremonies
+            || signed
+            || marked;
         let done = Maintenance {
             expired_sessions,
             idle_sessions,
+            expired_keys,
             seen_written,
             abandoned_logins,
             ended_grants,

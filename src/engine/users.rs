@@ -4,6 +4,7 @@ use super::Portcullis;
 use super::bookkeeping::Leftover;
 use super::events::{Event, EventKind};
 use super::guard;
+use super::impersonation;
 use super::page::{Page, PageRequest};
 use super::passwords::stage_new_password;
 use super::warrant;
@@ -26,8 +27,9 @@ use std::collections::BTreeSet;
 const OPERATIONS_BESIDE: usize = 10;
 /// The audit record of a name that looks like another's, with its index rows.
 const OPERATIONS_OF_A_WARNING: usize = 5;
-/// What a commit expects besides: the tree of scopes, and for a delegated actor the account, hierarchy and delegations.
-const AUTHORITY: usize = 5;
+/// What a commit expects besides: the tree of scopes, and for a delegated actor the account, hierarchy and delegations, and
+/// the account of whoever acts as that actor.
+const AUTHORITY: usize = 6;
 
 /// Creates, finds, changes and deletes users; get it from [`Portcullis::users`].
 ///
@@ -101,12 +103,19 @@ impl Users<'_> {
         let (_, like) =
             user::stage_create(&*engine.store, &mut trial, nobody, user, engine.now(), engine.names)?;
         let warning = if like.is_some() { OPERATIONS_OF_A_WARNING } else { 0 };
+        // One more index row a record, where somebody acts as the actor.
+        let behind = usize::from(self.gate.impersonator.is_some());
         // For each home, the assignment by which a delegated actor administers it.
-        Ok(trial.operations() + OPERATIONS_BESIDE + warning + usize::from(self.gate.delegated))
+        let homes = usize::from(self.gate.delegated) * (1 + behind);
+        Ok(trial.operations() + OPERATIONS_BESIDE + warning + homes + 3 * behind)
     }
 
     /// Refuses a password that breaks a rule, and a hash that can not be verified.
     pub(super) fn check_secret(&self, user: &NewUser) -> Result<()> {
+        if user.service && (user.password.is_some() || user.password_hash.is_some() || user.must_change) {
+            let message = "is given for a service account, which has none; give it an API key";
+            return Err(Error::invalid("password", message));
+        }
         match (&user.password, &user.password_hash) {
             (Some(_), Some(_)) => {
                 Err(Error::invalid("password_hash", "is given beside a password; give one of the two"))
@@ -127,7 +136,7 @@ impl Users<'_> {
         self.gate.rehearse(|plan| warrant::may_create_users(plan, &homes))?;
         let mut fresh = Vec::with_capacity(group.len());
         for user in group {
-            let prepared = engine.first_secret(self.gate.actor, user)?;
+            let prepared = engine.first_secret(self.gate.actor(), user)?;
             fresh.push((engine.user_ids.next(&*engine.store)?, prepared));
         }
         let (records, stamp) = engine.write(self.gate.actor(), |plan| {
@@ -207,6 +216,14 @@ impl Users<'_> {
         self.page_by(user::USER_BY_STATUS, &status.number().bytes(), page)
     }
 
+    /// Service accounts, by number.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a wrong page; the storage kinds.
+    pub fn service_accounts(&self, page: &PageRequest) -> Result<Page<User>> {
+        self.page_by(user::USER_BY_STATUS, &user::SERVICE_ACCOUNTS.bytes(), page)
+    }
+
     /// All users, by the time they were created.
     ///
     /// # Errors
@@ -248,7 +265,10 @@ impl Users<'_> {
                     warrant::only_the_application(plan, Subject::User(id), "give a user another home")?
                 }
             }
-            let old = user::read_user(plan.store, id)?.record.login;
+            let UserRecord { login: old, home, .. } = user::read_user(plan.store, id)?.record;
+            if change.home.is_some_and(|new| new != home) {
+                impersonation::before_another_home(plan, id)?;
+            }
             let (record, like) =
                 user::stage_change(plan.store, &mut plan.batch, id, &change, plan.now, rules)?;
             warn_of_likeness(plan, &record, like)?;
@@ -443,6 +463,6 @@ pub(super) fn expect_homes(plan: &mut Plan<'_>, homes: &BTreeSet<ScopeId>) -> Re
 
 impl Portcullis {
     pub(super) fn actor(&self) -> Mandate {
-        Mandate { actor: self.actor, delegated: self.delegated }
+        Mandate { actor: self.actor, delegated: self.delegated, impersonator: self.impersonator }
     }
 }

@@ -5,6 +5,7 @@ use super::bulk::EndingRecord;
 use super::view::{Holding, Part};
 use super::{Engine, Portcullis};
 use crate::access::AccessRecord;
+use crate::apikey::{ApiKeyRecord, ApiKeyTurnRecord};
 use crate::assignment::AssignmentRecord;
 use crate::audit::{self, AUDIT};
 use crate::catalog::{PermissionRecord, RetiredRecord};
@@ -71,8 +72,7 @@ impl Portcullis {
     /// agree in both directions, that separated duties are, that no session has a role it is not sure enough for, that the audit log has no gap and its chain ends in the head,
     /// and that the read model says of every role, flag, user and session what the records say.
     ///
-    /// It reads everything, so it takes seconds on a large database. Changes by others while it runs can show as
-    /// problems that are none: run it on a quiet database, or again.
+    /// It reads everything. Changes by others while it runs can show as problems that are none: run it again then.
     ///
     /// # Errors
     /// The storage kinds; what is wrong with the content is in the result and no error.
@@ -105,6 +105,8 @@ impl Portcullis {
         engine.verify_table::<SessionRecord>(&mut found)?;
         engine.verify_table::<SessionEraRecord>(&mut found)?;
         engine.verify_table::<SignedRecord>(&mut found)?;
+        engine.verify_table::<ApiKeyRecord>(&mut found)?;
+        engine.verify_table::<ApiKeyTurnRecord>(&mut found)?;
         engine.verify_table::<TicketRecord>(&mut found)?;
         engine.verify_table::<ChallengeRecord>(&mut found)?;
         engine.verify_table::<FactorRecord>(&mut found)?;
@@ -415,6 +417,7 @@ impl Engine {
         if stats.sessions != sessions {
             found.problem(format_args!("view: {} sessions where {sessions} are due", stats.sessions));
         }
+        self.verify_keys(found)?;
         Ok(())
     }
 
@@ -478,6 +481,8 @@ pub(crate) fn decode_as_every_record(bytes: &[u8]) -> usize {
         + taken::<SessionEraRecord>(bytes)
         + taken::<EndingRecord>(bytes)
         + taken::<SignedRecord>(bytes)
+        + taken::<ApiKeyRecord>(bytes)
+        + taken::<ApiKeyTurnRecord>(bytes)
         + taken::<TicketRecord>(bytes)
         + taken::<ChallengeRecord>(bytes)
         + taken::<FactorRecord>(bytes)

@@ -14,7 +14,7 @@ use crate::permission::Permission;
 use crate::role::{RoleChange, RoleRecord};
 use crate::scope::{self, SCOPE_BY_NAME, ScopeRecord};
 use crate::store::{self, Record, Stored};
-use crate::user;
+use crate::user::{self, UserRecord};
 use std::collections::BTreeSet;
 
 /// Most scopes below one that a delegated deletion looks at.
@@ -29,22 +29,34 @@ fn covered(
     mut test: impl FnMut(&mut Authority<'_>, &DelegationRecord, &Place) -> Result<bool>,
 ) -> Result<()> {
     let Actor::User(actor) = plan.actor else { return Err(plan.refuse(entry)) };
-    let mut authority = Authority::of(plan, actor)?;
-    let place = Place::of(plan.store, at)?;
-    for ground in authority.covering(ability, &place) {
-        let Some(delegation) = authority.delegation(ground) else { continue };
-        if test(&mut authority, &delegation, &place)? {
-            authority.rests_on(ground);
-            authority.show(plan);
-            return Ok(());
+    for one in both(plan, actor) {
+        let mut authority = Authority::of(plan, one)?;
+        let place = Place::of(plan.store, at)?;
+        let mut found = false;
+        for ground in authority.covering(ability, &place) {
+            let Some(delegation) = authority.delegation(ground) else { continue };
+            if test(&mut authority, &delegation, &place)? {
+                authority.rests_on(ground);
+                authority.show(plan);
+                found = true;
+                break;
+            }
+        }
+        if !found {
+            return Err(plan.refuse(entry));
         }
     }
-    Err(plan.refuse(entry))
+    Ok(())
+}
+
+/// All who must be covered: the actor, and whoever acts as the actor.
+fn both(plan: &Plan<'_>, actor: UserId) -> impl Iterator<Item = UserId> + use<> {
+    std::iter::once(actor).chain(plan.impersonator)
 }
 
 /// Nobody administers themselves.
 fn is_self(plan: &Plan<'_>, user: UserId) -> bool {
-    plan.actor == Actor::User(user)
+    plan.actor == Actor::User(user) || plan.impersonator == Some(user)
 }
 
 pub(super) fn may_assign(plan: &mut Plan<'_>, role: RoleId, users: &[UserId], terms: &Grant) -> Result<()> {
@@ -256,14 +268,16 @@ pub(super) fn may_create_users(plan: &mut Plan<'_>, homes: &BTreeSet<ScopeId>) -
     }
     let what = "create a user at home there";
     let Actor::User(actor) = plan.actor else { return Err(plan.refuse(tried(Entry::default(), what))) };
-    let mut authority = Authority::of(plan, actor)?;
-    for home in homes {
-        let place = Place::of(plan.store, *home)?;
-        if !rest(&mut authority, &place, |_, _| Ok(true))? {
-            return Err(plan.refuse(tried(Entry::of(Subject::Scope(*home)), what)));
+    for one in both(plan, actor) {
+        let mut authority = Authority::of(plan, one)?;
+        for home in homes {
+            let place = Place::of(plan.store, *home)?;
+            if !rest(&mut authority, &place, |_, _| Ok(true))? {
+                return Err(plan.refuse(tried(Entry::of(Subject::Scope(*home)), what)));
+            }
         }
+        authority.show(plan);
     }
-    authority.show(plan);
     Ok(())
 }
 
@@ -284,9 +298,20 @@ pub(super) fn may_administer(plan: &mut Plan<'_>, user: UserId, what: &str) -> R
     let entry = tried(Entry::of(Subject::User(user)), what);
     let account = user::read_user(plan.store, user)?.record;
     let Actor::User(actor) = plan.actor else { return Err(plan.refuse(entry)) };
-    if actor == user {
+    if is_self(plan, user) {
         return Err(plan.refuse(entry));
     }
+    for one in both(plan, actor) {
+        if !administers(plan, one, &account)? {
+            return Err(plan.refuse(entry));
+        }
+    }
+    Ok(())
+}
+
+/// Shows the plan's warrant if all that the user holds lies in the range of somebody's delegations.
+fn administers(plan: &mut Plan<'_>, actor: UserId, account: &UserRecord) -> Result<bool> {
+    let user = account.id;
     let mut authority = Authority::of(plan, actor)?;
     // Who is at home where nothing is any more is for those who administer everywhere.
     let home = match Place::found(plan.store, account.home)? {
@@ -324,13 +349,10 @@ pub(super) fn may_administer(plan: &mut Plan<'_>, user: UserId, what: &str) -> R
             Ok(fine)
         })?;
     }
-    match fine {
-        true => {
-            authority.show(plan);
-            Ok(())
-        }
-        false => Err(plan.refuse(entry)),
+    if fine {
+        authority.show(plan);
     }
+    Ok(fine)
 }
 
 /// Lets the change rest on a ground that administers users at the place and passes the test, if there is one.

@@ -1,15 +1,15 @@
 //! The one write path: plan from fresh reads, commit with the audit record, plan again if somebody was faster.
 
-use super::bookkeeping::{Leftover, LeftoverRecord};
+use super::bookkeeping::{Leftover, LeftoverRecord, SEQUENCE};
 use super::events::Event;
 use super::{Engine, Portcullis};
 use crate::audit::{self, Actor, AuditKind, Body, Outcome, Subject};
 use crate::clock::Timestamp;
 use crate::crypto::trial;
 use crate::error::{Denial, Error, ErrorKind, Result};
-use crate::id::Stamp;
+use crate::id::{Stamp, UserId};
 use crate::secret::random;
-use crate::store::{Batch, CommitError, OperationId, Store};
+use crate::store::{Batch, CommitError, Expect, OperationId, Store};
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -25,11 +25,20 @@ const PATIENCE: Duration = Duration::from_millis(200);
 pub(crate) struct Mandate {
     pub(crate) actor: Actor,
     pub(crate) delegated: bool,
+    /// Who acts as the actor, where somebody else does.
+    pub(crate) impersonator: Option<UserId>,
+}
+
+impl Mandate {
+    /// To write down what was tried and refused.
+    pub(super) const fn for_the_log(self) -> Self {
+        Self { delegated: false, ..self }
+    }
 }
 
 impl From<Actor> for Mandate {
     fn from(actor: Actor) -> Self {
-        Self { actor, delegated: false }
+        Self { actor, delegated: false, impersonator: None }
     }
 }
 
@@ -49,6 +58,8 @@ pub(crate) struct Plan<'e> {
     pub(crate) batch: Batch,
     pub(crate) now: Timestamp,
     pub(crate) actor: Actor,
+    /// Who acts as the actor, where somebody else does.
+    pub(crate) impersonator: Option<UserId>,
     operation: OperationId,
     warrant: Warrant,
     /// Whether the change, which conflicts with nothing itself, makes others plan again: it goes in turn with them while
@@ -57,7 +68,7 @@ pub(crate) struct Plan<'e> {
     /// What is to be told once the change is committed.
     pub(super) events: Vec<Event>,
     /// What the plan wrote down last.
-    recorded: Option<(AuditKind, Option<Subject>, Option<Subject>)>,
+    pub(super) recorded: Option<(AuditKind, Option<Subject>, Option<Subject>)>,
 }
 
 /// What the audit log is to say of a change.
@@ -99,8 +110,13 @@ impl Plan<'_> {
     ) -> Result<()> {
         let Entry { subject, object, detail } = entry;
         self.recorded = Some((kind, subject, object));
+        self.refuse_what_is_the_users(kind, subject)?;
         let (time, operation) = (self.now, self.operation);
-        audit::stage(&mut self.batch, Body { time, operation, actor, subject, object, kind, outcome, detail })
+        let impersonator = self.impersonator.filter(|_| actor == self.actor);
+        audit::stage(
+            &mut self.batch,
+            Body { time, operation, actor, impersonator, subject, object, kind, outcome, detail },
+        )
     }
 
     /// Whether the change must be covered by a delegation of the actor.
@@ -200,19 +216,31 @@ impl Engine {
         by: impl Into<Mandate>,
         mut plan: impl FnMut(&mut Plan<'_>) -> Result<T>,
     ) -> Result<(T, Stamp)> {
-        let Mandate { actor, delegated } = by.into();
+        let by = by.into();
         for attempt in 0..ATTEMPTS {
             // Writers that keep making each other plan again go on in turn.
             let waiting = (attempt >= FREE_ATTEMPTS).then(|| self.turns.wait(PATIENCE));
-            let mut staged = self.plan_of(actor, delegated)?;
+            let mut staged = self.plan_of(by)?;
             let operation = staged.operation;
-            let planned = plan(&mut staged).and_then(|value| staged.check_warrant().map(|()| value));
+            let planned = plan(&mut staged).and_then(|value| {
+                staged.refuse_what_would_be_told()?;
+                staged.check_warrant().map(|()| value)
+            });
             let value = match (planned, staged.warrant) {
                 (Ok(value), _) => value,
-                (Err(_), Warrant::Refused(tried)) => return Err(self.refusal(actor, tried)),
-                (Err(error), _) => return Err(error),
+                (Err(_), Warrant::Refused(tried)) => {
+                    return Err(self.refusal(by, AuditKind::DelegationRefused, tried));
+                }
+                (Err(error), _) if error.denial() == Some(Denial::Impersonated) => {
+                    return Err(self.refused_as_somebody(by, staged.recorded));
+                }
+                (Err(error), _) => {
+                    self.catch_up();
+                    return Err(error);
+                }
             };
             if staged.batch.operations() == 0 {
+                self.catch_up();
                 return Ok((value, self.store.now().into()));
             }
             let _behind = (waiting.is_none() && staged.gives_way).then(|| self.turns.give_way(PATIENCE));
@@ -239,17 +267,31 @@ impl Engine {
         ))
     }
 
-    /// Plans a change of the application's and commits nothing: whether it would be refused, and how.
-    pub(super) fn try_out<T>(&self, plan: impl FnOnce(&mut Plan<'_>) -> Result<T>) -> Result<T> {
-        plan(&mut self.plan_of(Actor::System, false)?)
+    /// Waits until the view has all that a plan may have read.
+    ///
+    /// A commit can be read from the store a moment before the view has it. Whoever is told that a change was made already
+    /// must not find it missing in the next check, just as if they had made it. A batch that can not be committed is
+    /// answered after all that came before it, and costs no disk.
+    fn catch_up(&self) {
+        let mut fence = Batch::new();
+        fence.expect(SEQUENCE, vec![u8::MAX], Expect::Present);
+        // No answer but a conflict is possible while the store runs, and a store that has stopped answers every check so.
+        let _ = self.store.commit(fence);
     }
 
-    fn plan_of(&self, actor: Actor, delegated: bool) -> Result<Plan<'_>> {
+    /// Plans a change of the application's and commits nothing: whether it would be refused, and how.
+    pub(super) fn try_out<T>(&self, plan: impl FnOnce(&mut Plan<'_>) -> Result<T>) -> Result<T> {
+        plan(&mut self.plan_of(Actor::System.into())?)
+    }
+
+    fn plan_of(&self, by: Mandate) -> Result<Plan<'_>> {
+        let Mandate { actor, delegated, impersonator } = by;
         Ok(Plan {
             store: &*self.store,
             batch: Batch::new(),
             now: self.now(),
             actor,
+            impersonator,
             operation: u128::from_be_bytes(*random::<16>(&*self.entropy)?),
             warrant: if delegated { Warrant::Due } else { Warrant::NotNeeded },
             gives_way: false,
@@ -258,15 +300,19 @@ impl Engine {
         })
     }
 
-    /// Writes the refusal of a delegated change into the audit log, in a commit of its own.
-    fn refusal(&self, actor: Actor, tried: Entry) -> Error {
+    /// Writes the refusal of a change into the audit log, in a commit of its own.
+    pub(super) fn refusal(&self, by: Mandate, kind: AuditKind, tried: Entry) -> Error {
         let Entry { subject, object, detail } = tried;
-        let written = self.write(actor, |plan| {
+        let written = self.write(by.for_the_log(), |plan| {
             let entry = Entry { subject, object, detail: detail.clone() };
-            plan.record_outcome(AuditKind::DelegationRefused, Outcome::Denied, actor, entry)
+            plan.record_outcome(kind, Outcome::Denied, plan.actor, entry)
         });
+        let denial = match kind {
+            AuditKind::DelegationRefused => Denial::Delegation,
+            _ => Denial::Impersonated,
+        };
         // Nothing was changed either way; that the log could not be written is the worse news.
-        written.map_or_else(|error| error, |_| Error::denied(Denial::Delegation))
+        written.map_or_else(|error| error, |_| Error::denied(denial))
     }
 }
 

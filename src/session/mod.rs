@@ -1,10 +1,15 @@
 //! Sessions: who is logged in, from where, and until when.
 
+mod family;
 mod filter;
+mod impersonation;
 mod ops;
 mod record;
 
+pub use family::RefreshPolicy;
+pub(crate) use family::{Family, Former, Standing};
 pub use filter::SessionFilter;
+pub use impersonation::{Impersonation, ImpersonationPolicy, Impersonator};
 pub(crate) use ops::{comes_again, era, expect_era, is_of_era, next_era, stage_next_era, stage_same_era};
 pub(crate) use record::{
     SESSION, SESSION_BY_EXPIRY, SESSION_BY_USER, SESSION_ERA, SessionEraRecord, SessionRecord, TABLES,
@@ -40,7 +45,8 @@ pub struct Session {
     /// The roles that were selected for it, by number; `None` where all that the user has count, also those that are
     /// assigned later. One that the user does not have, or no longer, does not count for as long.
     pub selected: Option<Vec<RoleId>>,
-    /// How its user proved who they are; [`Methods::assurance`] is the level that this comes to.
+    /// How its user proved who they are, or whoever acts as its user; [`Methods::assurance`] is the level that this comes
+    /// to.
     pub methods: Methods,
     /// When that was, the last time.
     pub authenticated: Timestamp,
@@ -51,7 +57,7 @@ pub struct Session {
     /// What its user calls it; empty where nobody has named it.
     pub label: String,
     /// Who acts in it as its user, where somebody else does.
-    pub impersonator: Option<UserId>,
+    pub impersonator: Option<Impersonator>,
     /// From when on its token opens nothing until it is refreshed; `None` where it is not one that can be.
     pub access_until: Option<Timestamp>,
 }
@@ -64,6 +70,7 @@ pub struct Client {
     pub(crate) ip: Option<IpAddr>,
     pub(crate) user_agent: String,
     pub(crate) known_as: KnownAs,
+    pub(crate) refreshable: bool,
 }
 
 /// The device token that a client presents. It takes no part in comparisons, so that clients can be compared by `==`, and

@@ -1,6 +1,6 @@
 //! How sessions are stored: never the token, only its digest.
 
-use super::{Client, Session};
+use super::{Client, Family, Impersonator, Session};
 use crate::assurance::Methods;
 use crate::clock::Timestamp;
 use crate::id::{DeviceId, RoleId, SessionId, UserId};
@@ -45,9 +45,9 @@ pub(crate) struct SessionRecord {
     /// What its user calls it, perhaps empty.
     pub(crate) label: String,
     /// Who acts in it as its user, where somebody else does.
-    pub(crate) impersonator: Option<UserId>,
-    /// From when on its token opens nothing until it is refreshed, where it can be.
-    pub(crate) access_until: Option<Timestamp>,
+    pub(crate) impersonator: Option<Impersonator>,
+    /// What it keeps of its refresh tokens, where it can be refreshed.
+    pub(crate) family: Option<Family>,
 }
 
 /// The era of all sessions: ending every one is to begin the next. One row, written by that alone and expected unchanged by
@@ -64,15 +64,6 @@ impl Record for SessionEraRecord {
 
     fn key(&self) -> u8 {
         0
-    }
-}
-
-impl SessionRecord {
-    /// Whether it has come to its absolute end or its idle limit, where it was last seen then.
-    pub(crate) fn has_run_out(&self, seen: Timestamp, now: Timestamp) -> bool {
-        let idle =
-            self.idle_secs > 0 && seen.as_secs().saturating_add(self.idle_secs.into()) <= now.as_secs();
-        self.expires <= now || idle
     }
 }
 
@@ -117,7 +108,7 @@ impl From<SessionRecord> for Session {
             device_id,
             label,
             impersonator,
-            access_until,
+            family,
             digest: _,
             generation: _,
             era: _,
@@ -129,7 +120,7 @@ impl From<SessionRecord> for Session {
             last_seen: seen,
             idle_timeout: (idle_secs > 0).then(|| Duration::from_secs(u64::from(idle_secs))),
             expires,
-            client: Client { device, ip, user_agent, ..Client::default() },
+            client: Client { device, ip, user_agent, refreshable: family.is_some(), ..Client::default() },
             selected: roles,
             methods,
             authenticated,
@@ -137,7 +128,7 @@ impl From<SessionRecord> for Session {
             device: device_id,
             label,
             impersonator,
-            access_until,
+            access_until: family.map(|family| family.access_until.min(expires)),
         }
     }
 }

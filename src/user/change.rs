@@ -27,6 +27,7 @@ pub struct NewUser {
     pub(crate) preferences: Attributes,
     pub(crate) status: Status,
     pub(crate) home: ScopeId,
+    pub(crate) service: bool,
 }
 
 impl NewUser {
@@ -47,6 +48,7 @@ impl NewUser {
             preferences: Attributes::new(),
             status: Status::active(),
             home: ScopeId::ROOT,
+            service: false,
         }
     }
 
@@ -100,6 +102,24 @@ impl NewUser {
     /// default is the global scope.
     pub fn home(mut self, scope: ScopeId) -> Self {
         self.home = scope;
+        self
+    }
+
+    /// Is a program and nobody who logs in: it may hold roles and [API keys](crate::ApiKeys), and has no password, no second
+    /// factor, no passkey, no invitation and no magic link. It stays one for good.
+    ///
+    /// ```
+    /// # fn main() -> portcullis::Result<()> {
+    /// use portcullis::{NewUser, Portcullis};
+    /// let gate = Portcullis::in_memory()?;
+    /// let robot = gate.users().create(NewUser::new("robot").service_account())?;
+    /// assert!(robot.service_account);
+    /// assert!(gate.users().set_password(robot.id, "correct horse battery staple").is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn service_account(mut self) -> Self {
+        self.service = true;
         self
     }
 

@@ -19,8 +19,8 @@ pub(crate) use ops::{
     stage_generation, stage_remove_contact, stage_status, stage_touch,
 };
 pub(crate) use record::{
-    AttributesRecord, ContactRecord, LAST_GENERATION, Section, TABLES, USER, USER_BY_CREATION, USER_BY_LOGIN,
-    USER_BY_STATUS, USER_CONTACT_BY_EMAIL, UserRecord,
+    AttributesRecord, ContactRecord, LAST_GENERATION, SERVICE_ACCOUNTS, Section, TABLES, USER,
+    USER_BY_CREATION, USER_BY_LOGIN, USER_BY_STATUS, USER_CONTACT_BY_EMAIL, UserRecord,
 };
 #[cfg(feature = "import")]
 pub(crate) use record::{USER_BY_ALIAS, USER_BY_VERIFIED_EMAIL};
@@ -45,6 +45,8 @@ pub struct User {
     /// The scope at which it is at home; [`ScopeId::ROOT`] unless said otherwise. It gives nothing: it says to whom the
     /// administration of the account can be delegated.
     pub home: ScopeId,
+    /// Whether it is a program's, which logs in by no password or anything else and comes with [API keys](crate::ApiKeys).
+    pub service_account: bool,
     /// When the account was made.
     pub created: Timestamp,
     /// When anything of it last changed: name, status, contacts, profile or preferences.

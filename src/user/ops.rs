@@ -56,6 +56,7 @@ pub(crate) fn stage_create(
         looks_held,
         looks: name.looks,
         addresses: name.addresses,
+        service: new.service,
     };
     for contact in &new.contacts {
         insert_contact(store, batch, &mut record, contact, now)?;

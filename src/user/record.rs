@@ -3,6 +3,7 @@
 use super::names::{Look, address_key, look_key};
 use super::{Attributes, Contact, ContactKind, Status, User};
 use crate::clock::Timestamp;
+use crate::error::{Error, Result};
 use crate::id::{ContactId, Key, ScopeId, Stamp, UserId};
 use crate::store::{Index, Record, Stored, Table};
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,9 @@ pub(crate) const TABLES: &[Table] = &[
     USER_BY_VERIFIED_EMAIL,
 ];
 
+/// Under this, beside the numbers of states, the index of states has the service accounts.
+pub(crate) const SERVICE_ACCOUNTS: u8 = 200;
+
 /// An account. Failure counters and last-seen times never go in here: they would make it a hot row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct UserRecord {
@@ -53,13 +57,20 @@ pub(crate) struct UserRecord {
     pub(crate) looks_held: bool,
     /// The e-mail address that the name is, as it was given and in its canonical form.
     pub(crate) addresses: Vec<String>,
+    /// A program's: nobody logs in as it.
+    pub(crate) service: bool,
 }
 
 impl Record for UserRecord {
     const TABLE: Table = USER;
     const INDEXES: &'static [Index<Self>] = &[
         Index::unique(USER_BY_LOGIN, |user, keys| keys.add_text(&user.canonical)),
-        Index::many(USER_BY_STATUS, |user, keys| keys.add(&user.status.kind.number())),
+        Index::many(USER_BY_STATUS, |user, keys| {
+            keys.add(&user.status.kind.number());
+            if user.service {
+                keys.add(&SERVICE_ACCOUNTS);
+            }
+        }),
         Index::many(USER_BY_CREATION, |user, keys| keys.add(&user.created.as_millis())),
         Index::unique(USER_BY_ALIAS, |user, keys| {
             for address in &user.addresses {
@@ -83,8 +94,20 @@ impl Record for UserRecord {
 
 impl UserRecord {
     pub(crate) fn public(self, stamp: Stamp) -> User {
-        let Self { id, login, status, home, created, updated, .. } = self;
-        User { id, login, status, home, created, updated, stamp }
+        let Self { id, login, status, home, created, updated, service: service_account, .. } = self;
+        User { id, login, status, home, service_account, created, updated, stamp }
+    }
+
+    /// Refuses what lets somebody in who is no program.
+    pub(crate) fn refuse_service(&self, what: &str) -> Result<()> {
+        match self.service {
+            false => Ok(()),
+            true => {
+                let message =
+                    format!("{} is a service account, which has no {what}; give it an API key", self.id);
+                Err(Error::invalid("user", message))
+            }
+        }
     }
 }
 

@@ -8,6 +8,35 @@ use portcullis::{
 };
 use std::collections::BTreeSet;
 
+/// What nobody does on purpose, or not by one call: these have tests of their own.
+pub(crate) const ELSEWHERE: &[AuditKind] = &[
+    AuditKind::LoginSuccess,
+    AuditKind::LoginFailure,
+    AuditKind::SessionExpired,
+    AuditKind::GrantsEnded,
+    AuditKind::SeparationViolated,
+    AuditKind::HierarchyLimited,
+    AuditKind::DelegationRefused,
+    AuditKind::LoginAfterFailures,
+    AuditKind::LoginAfterIdle,
+    AuditKind::LoginThrottled,
+    AuditKind::LoginStopped,
+    AuditKind::UnverifiableHash,
+    AuditKind::CredentialStuffing,
+    AuditKind::LoginStep,
+    AuditKind::LoginAbandoned,
+    AuditKind::RecoveryCodeUsed,
+    AuditKind::CodeSent,
+    AuditKind::PasswordChangeRefused,
+    AuditKind::BreachCheckFailed,
+    AuditKind::NameConfusable,
+    AuditKind::PasskeySuspended,
+    AuditKind::SignedTokenIssued,
+    AuditKind::RefreshTokenReused,
+    AuditKind::RefreshTokenElsewhere,
+    AuditKind::Reauthenticated,
+];
+
 #[test]
 fn logins_are_recorded_with_user_session_and_address() {
     let world = world();

@@ -1,5 +1,7 @@
 //! Every operation that changes anything, and the one audit record that it writes.
 
+use crate::api_keys::KINDS as KEYS;
+use crate::audit::ELSEWHERE;
 use crate::authenticator::Authenticator;
 use crate::factors::keys;
 use crate::passkeys::register;
@@ -471,31 +473,8 @@ fn every_change_writes_exactly_one_record_that_says_who_did_what_to_whom() {
         kinds.insert(*kind);
         sound(&scene.gate);
     }
-    // Those that nobody does on purpose have tests of their own below.
-    kinds.extend([
-        AuditKind::LoginSuccess,
-        AuditKind::LoginFailure,
-        AuditKind::SessionExpired,
-        AuditKind::GrantsEnded,
-        AuditKind::SeparationViolated,
-        AuditKind::HierarchyLimited,
-        AuditKind::DelegationRefused,
-        AuditKind::LoginAfterFailures,
-        AuditKind::LoginAfterIdle,
-        AuditKind::LoginThrottled,
-        AuditKind::LoginStopped,
-        AuditKind::UnverifiableHash,
-        AuditKind::CredentialStuffing,
-        AuditKind::LoginStep,
-        AuditKind::LoginAbandoned,
-        AuditKind::RecoveryCodeUsed,
-        AuditKind::CodeSent,
-        AuditKind::PasswordChangeRefused,
-        AuditKind::BreachCheckFailed,
-        AuditKind::NameConfusable,
-        AuditKind::PasskeySuspended,
-        AuditKind::SignedTokenIssued,
-    ]);
-    kinds.extend(PRESENTED.into_iter().chain(crate::bulk::KINDS));
+    kinds.extend(ELSEWHERE);
+    kinds.extend(PRESENTED.into_iter().chain(KEYS).chain(crate::bulk::KINDS));
+    kinds.extend(crate::impersonation::KINDS);
     assert!(kinds.iter().eq(AuditKind::ALL), "{kinds:?}");
 }

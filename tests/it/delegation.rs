@@ -69,22 +69,27 @@ fn no_change_is_open_to_a_delegated_handle_without_a_delegation() {
 #[test]
 fn what_is_written_in_nobodys_name_is_known() {
     let known = [
-        ("bulk/eras.rs", 1),          // the end of every session, in the name of who asked
-        ("bulk/mod.rs", 3),           // sessions that are to end, in the name of who asked
-        ("bulk/scope.rs", 1),         // the same, for the users at a scope
-        ("demand.rs", 1),             // the end of sessions of which a role comes to ask more
-        ("idle.rs", 1),               // sessions past their idle limit
-        ("ids.rs", 1),                // blocks of numbers
+        ("api_keys/expired.rs", 1), // keys past their end
+        ("bulk/eras.rs", 1),
+        ("bulk/mod.rs", 3),
+        ("bulk/scope.rs", 1),
+        ("demand.rs", 1),            // the end of sessions of which a role comes to ask more
+        ("idle.rs", 1),              // sessions past their idle limit
+        ("ids.rs", 1),               // blocks of numbers
+        ("impersonation/mod.rs", 1), // somebody begins to act as another user, in the name of who does
         ("login/answer.rs", 3), // a code to be sent, a factor enrolled at a login, a wrong answer counted
         ("login/change.rs", 1), // a change of password, in the name of who knows the present one
         ("login/complete.rs", 1), // a login, in the name of who proves to be that user
         ("login/passkey.rs", 1), // what a login asks of a passkey
+        ("login/reauthenticate.rs", 1), // a step up, in the name of who holds the session
         ("login/refusal.rs", 3), // a refused login, and a code whose hash can not be verified
         ("own_sessions.rs", 2), // a user's own sessions, in the name of who is in one of them
         ("passkeys/assertion.rs", 1), // the secret that the first use of passkeys makes
         ("passkeys/probe.rs", 2), // for tests only
         ("passwords.rs", 3),    // a user's own change, its refusal, and a breach check that failed
         ("populate.rs", 1),     // for benches only
+        ("refresh/mod.rs", 1),  // a session, in the name of who presents its refresh token
+        ("refresh/tests.rs", 1), // tests
         ("separation.rs", 1),   // that there are sets of roles at all, for whom the handle lets make one
         ("session_roles.rs", 1), // what was refused, in the name of who tried
         ("signed.rs", 1),       // that a session has signed tokens out, in the name of its user
@@ -93,7 +98,7 @@ fn what_is_written_in_nobodys_name_is_known() {
         ("throttle/populate.rs", 1), // for benches only
         ("tickets/issue.rs", 1), // what a stranger asks for
         ("tickets/redeem.rs", 3), // in the name of who presents a token, and why one is refused
-        ("write.rs", 2),        // the write path itself, and the refusals of delegated actors
+        ("write.rs", 3), // the write path itself, the refusals of delegated actors and of who acts as somebody
     ];
     let engine = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/engine");
     let mut found = Vec::new();

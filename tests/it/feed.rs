@@ -6,8 +6,8 @@ use crate::support::{
 use portcullis::testing::{FaultPoint, ManualClock};
 use portcullis::{
     AccessChangeKind as Kind, AuditKind, ChangeFeed, ChangePosition, Clock, ErrorKind, FeedItem, Flag,
-    FlagChange, FlagState, FlagTarget, Grant, NewContact, Permission, Portcullis, RoleChange, ScopeId,
-    SessionId, Status, Subject, Timestamp, UserChange, UserId,
+    FlagChange, FlagState, FlagTarget, Grant, NewApiKey, NewContact, Permission, Portcullis, RoleChange,
+    ScopeId, SessionId, Status, Subject, Timestamp, UserChange, UserId,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -427,4 +427,23 @@ fn the_end_of_a_session_can_be_asked_without_using_it() {
     gate.close().unwrap();
     refused(who.live_until(), ErrorKind::Stopped, None);
     refused(gate.sessions().live_until(id), ErrorKind::Stopped, None);
+}
+
+#[test]
+fn what_becomes_of_an_api_key_is_told_and_its_use_is_not() {
+    let world = world();
+    let gate = &world.gate;
+    let ada = world.user("ada").id;
+    let mut feed = gate.changes().unwrap();
+    let issued = gate.api_keys().create(ada, NewApiKey::new("ci")).unwrap();
+    let key = issued.key.id;
+    assert_eq!(told(&mut feed), []);
+    world.after(60);
+    gate.authenticate_key(&issued.token).unwrap();
+    gate.maintain(1000).unwrap();
+    assert_eq!(told(&mut feed), [], "that it was used");
+    gate.api_keys().rotate(key, Duration::from_secs(60)).unwrap();
+    assert_eq!(told(&mut feed), [Kind::ApiKeyChanged { key, user: ada }]);
+    gate.api_keys().revoke(key).unwrap();
+    assert_eq!(told(&mut feed), [Kind::ApiKeyEnded { key, user: ada }]);
 }

@@ -8,8 +8,9 @@ use data_encoding::HEXLOWER;
 use portcullis::testing::{StoredRow, dump, populate_sessions};
 use portcullis::{
     Ability, Answer, Assurance, Builder, Client, ContactId, ContactKind, Credentials, ErrorKind, FlagState,
-    FlagTarget, Grant, KeyId, Keyring, LoginStep, NewContact, NewFlag, NewUser, PasswordPolicy, Portcullis,
-    RoleChange, RoleRange, SeparationKind, Status, Timestamp, UserId,
+    FlagTarget, Grant, Impersonation, ImpersonationPolicy, KeyId, Keyring, LoginStep, NewApiKey, NewContact,
+    NewFlag, NewUser, PasswordPolicy, Permission, Portcullis, RateLimit, RoleChange, RoleRange, ScopeId,
+    SeparationKind, Status, Timestamp, UserId,
 };
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -18,6 +19,7 @@ use std::time::Duration;
 /// With a history of passwords, and a pepper.
 fn remembering(builder: Builder) -> Builder {
     let policy = PasswordPolicy::new().history(3).unwrap();
+    let builder = builder.impersonation(ImpersonationPolicy::new("act").beyond_own_rights("beyond"));
     builder.password_policy(policy).keys(Keyring::new(KeyId::new(7), &[7; 32]).unwrap())
 }
 
@@ -98,6 +100,7 @@ fn fill(gate: &Portcullis) {
     register(gate, ada, &mut device).unwrap();
     passkey_login(gate, &mut device).unwrap();
     gate.passkeys().start_registration(ada).unwrap();
+    fill_keys(gate, [tenant, doc]);
     let flags = gate.flags();
     let new = NewFlag::new("checkout:new").description("the new one").owner("payments").on_by_default(true);
     let targeted = flags.define(new).unwrap();
@@ -124,9 +127,45 @@ fn fill(gate: &Portcullis) {
     gate.users().create(NewUser::new("gus").password(PASSWORD)).unwrap();
     let login = gate.login(&Credentials::password("gus", PASSWORD), &Client::new()).unwrap();
     crate::jwt::issue(gate, login.token()).unwrap();
+    // Sessions that can be refreshed, before they were and after.
+    for refreshes in 0..2 {
+        let who = Credentials::password("dan", OTHER);
+        let mut login = gate.login(&who, &Client::new().refreshable()).unwrap();
+        for _ in 0..refreshes {
+            login = gate.refresh(login.refresh_token().unwrap(), &Client::new()).unwrap();
+        }
+    }
+    fill_impersonation(gate, carol);
+}
+
+/// A session in which somebody else acts, and what is written there.
+fn fill_impersonation(gate: &Portcullis, carol: UserId) {
+    let boss = gate.users().create(NewUser::new("boss").password(PASSWORD)).unwrap().id;
+    for permission in gate.permissions().define_many(["act", "beyond"]).unwrap() {
+        gate.access().grant(boss, permission, &Grant::new()).unwrap();
+    }
+    let own = gate.login(&Credentials::password("boss", PASSWORD), &Client::new()).unwrap();
+    let whom = Impersonation::of(carol, "ticket 4711");
+    gate.impersonate(own.token(), &whom, &Client::new()).unwrap();
+    let login = gate.impersonate(own.token(), &whom.beyond_own_rights(), &Client::new()).unwrap();
+    let principal = gate.authenticate(login.token()).unwrap();
+    gate.acting_for(&principal).scopes().ensure("acme/acted").unwrap();
 }
 
 /// One-time tokens of each purpose, and in each state.
+/// Keys without and with all that a key can have, and an account that has nothing else.
+fn fill_keys(gate: &Portcullis, scopes: [ScopeId; 2]) {
+    let robot = gate.users().create(NewUser::new("robot").service_account()).unwrap().id;
+    let keys = gate.acting_as(robot);
+    let keys = keys.api_keys();
+    keys.create(robot, NewApiKey::new("plain").never_expires()).unwrap();
+    let rate = RateLimit::new(600, Duration::from_secs(60)).unwrap().burst(20).unwrap();
+    let day = Duration::from_secs(86_400);
+    let limited = NewApiKey::new("limited").only([Permission::from_bit(0)]).at(scopes).rate(rate);
+    let limited = keys.create(robot, limited.expires_in(day).idle_timeout(day / 2)).unwrap();
+    keys.rotate(limited.key.id, Duration::from_secs(3600)).unwrap();
+}
+
 fn fill_tickets(gate: &Portcullis, carol: UserId) {
     let (tickets, home, client) = (gate.tickets(), ContactId::from_number(0), Client::new());
     let phone = gate.users().add_contact(carol, &NewContact::phone("+44 21").verified()).unwrap().id;
@@ -196,7 +235,7 @@ fn the_bytes_of_every_record_are_what_they_were() {
     let mut rows = dump(&world.gate).unwrap();
     rows.extend([leftover(), ended_eras()]);
     let tables: BTreeSet<&str> = rows.iter().map(|row| row.table).collect();
-    assert_eq!(tables.len(), 76, "every table is in the snapshot: {tables:?}");
+    assert_eq!(tables.len(), 80, "every table is in the snapshot: {tables:?}");
     let (now, due) = (text(&rows), include_str!("format.snapshot.txt"));
     if now != due {
         let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("format.snapshot.txt");

@@ -17,6 +17,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("crypto", 2),
     ("proof", 2),
     ("store", 3),
+    ("apikey", 4),
     ("user", 4),
     ("role", 4),
     ("session", 4),

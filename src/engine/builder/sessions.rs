@@ -1,7 +1,9 @@
-//! The settings of sessions.
+//! The settings of sessions, one-time tokens and the history of logins.
 
 use super::Builder;
+use crate::history::HistoryPolicy;
 use crate::session::{ParallelSessions, SessionLimits};
+use crate::ticket::TicketLives;
 use std::time::Duration;
 
 impl Builder {
@@ -39,6 +41,18 @@ impl Builder {
     /// falls back to [`Assurance::One`](crate::Assurance::One). Default: as long as the session lives.
     pub fn assurance_age(mut self, age: Duration) -> Self {
         self.session_policy.assurance_age = Some(age);
+        self
+    }
+
+    /// How long one-time tokens live that are issued from now on.
+    pub fn ticket_lives(mut self, lives: TicketLives) -> Self {
+        self.ticket_lives = lives;
+        self
+    }
+
+    /// What is remembered of the logins of each user.
+    pub fn history(mut self, policy: HistoryPolicy) -> Self {
+        self.history = policy;
         self
     }
 }

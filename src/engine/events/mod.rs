@@ -8,7 +8,7 @@ pub use bus::{Notification, Subscription};
 use super::write::Plan;
 use crate::assurance::{Method, Methods};
 use crate::clock::Timestamp;
-use crate::id::{ContactId, DeviceId, FactorId, SessionId, UserId};
+use crate::id::{ApiKeyId, ContactId, DeviceId, FactorId, SessionId, UserId};
 use crate::network::Network;
 #[cfg(feature = "passkeys")]
 use crate::passkey::PasskeyId;
@@ -77,10 +77,22 @@ pub enum EventKind {
     /// A passkey was suspended because its counter did not grow: somebody else may have a copy.
     #[cfg(feature = "passkeys")]
     PasskeySuspended(PasskeyId),
+    /// A refresh token was presented after it had been spent: somebody else may have it. The session has ended.
+    RefreshTokenReused,
+    /// A refresh token was presented from another device than its login named. The session has ended.
+    RefreshTokenElsewhere,
     /// A recovery code was used in the place of a second factor.
     RecoveryCodeUsed,
+    /// An API key was made for the account, or took the place of another one.
+    ApiKeyCreated(ApiKeyId),
+    /// An API key has other limits.
+    ApiKeyChanged(ApiKeyId),
+    /// An API key was revoked.
+    ApiKeyRevoked(ApiKeyId),
     /// The account has another status.
     StatusChanged(StatusKind),
+    /// That user began to act as this one, in the session that is named.
+    Impersonated(UserId),
 }
 
 impl EventKind {
@@ -107,8 +119,14 @@ impl EventKind {
             Self::PasskeyChanged(_) => "passkey_changed",
             #[cfg(feature = "passkeys")]
             Self::PasskeySuspended(_) => "passkey_suspended",
+            Self::RefreshTokenReused => "refresh_token_reused",
+            Self::RefreshTokenElsewhere => "refresh_token_elsewhere",
             Self::RecoveryCodeUsed => "recovery_code_used",
+            Self::ApiKeyCreated(_) => "api_key_created",
+            Self::ApiKeyChanged(_) => "api_key_changed",
+            Self::ApiKeyRevoked(_) => "api_key_revoked",
             Self::StatusChanged(_) => "status_changed",
+            Self::Impersonated(_) => "impersonated",
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::engine::ending::{Ending, Ends};
 use crate::engine::timeline::Timeline;
 use crate::engine::view::View;
 use crate::error::{Error, Result};
-use crate::id::{Flag, RoleId, ScopeId, SessionId, UserId};
+use crate::id::{ApiKeyId, Flag, RoleId, ScopeId, SessionId, UserId};
 use crate::permission::Permission;
 use crate::secret::random;
 use ring::{Place, Ring};
@@ -59,6 +59,20 @@ pub enum AccessChangeKind {
     /// that you hold.
     SessionsOfUserEnded {
         /// Whose.
+        user: UserId,
+    },
+    /// An API key was revoked, or removed with its owner.
+    ApiKeyEnded {
+        /// Which.
+        key: ApiKeyId,
+        /// Whose it was.
+        user: UserId,
+    },
+    /// An API key has other limits, or ends at another time.
+    ApiKeyChanged {
+        /// Which.
+        key: ApiKeyId,
+        /// Whose it is.
         user: UserId,
     },
     /// Every session of every user was ended.

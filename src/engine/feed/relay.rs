@@ -3,6 +3,7 @@
 use super::AccessChangeKind as Kind;
 use super::ring::Ring;
 use crate::access::{ACCESS, AccessRecord};
+use crate::apikey::API_KEY;
 use crate::assignment::{ASSIGNMENT, AssignmentRecord};
 use crate::catalog::PERMISSION;
 use crate::clock::Clock;
@@ -11,7 +12,7 @@ use crate::engine::timeline::Timeline;
 use crate::engine::view::{Holding, SessionLine, UserState, View, ViewTime};
 use crate::error::Result;
 use crate::flag::{FLAG, FLAG_RULE};
-use crate::id::{Flag, Key, RoleId, ScopeId, SessionId, UserId};
+use crate::id::{ApiKeyId, Flag, Key, RoleId, ScopeId, SessionId, UserId};
 use crate::permission::Permission;
 use crate::role::{ROLE, ROLE_DENY, ROLE_GRANT};
 use crate::scope::SCOPE;
@@ -34,6 +35,7 @@ pub(in crate::engine) struct Relay {
 enum Before {
     User(UserId, Option<(UserState, u32)>),
     Session(SessionId, Option<SessionSeen>),
+    Key(ApiKeyId, Option<SessionLine>),
     Rights(UserId, ScopeId),
     Told(Kind),
 }
@@ -72,6 +74,16 @@ impl Relay {
                 let line = self.view.session(session);
                 let Some(line) = line.filter(|line| self.may_be_used(line, now)) else { return Ok(None) };
                 Before::Told(Kind::SessionEnded { session, user: line.user })
+            }
+            (API_KEY, Some(_)) => {
+                let key = ApiKeyId::read(key)?;
+                Before::Key(key, self.key(key))
+            }
+            (API_KEY, None) => {
+                let key = ApiKeyId::read(key)?;
+                let line = self.view.session(SessionId::from_number(key.get()));
+                let Some(line) = line.filter(|line| line.is_in_time(now)) else { return Ok(None) };
+                Before::Told(Kind::ApiKeyEnded { key, user: line.user })
             }
             // It is also written without a new era: see `bulk`.
             (SESSION_ERA, Some(value)) if decode::<SessionEraRecord>(value)?.era == self.view.era() => {
@@ -119,6 +131,12 @@ impl Relay {
         self.view.counts(user, scope, holding, now).then_some(Before::Rights(user, scope))
     }
 
+    /// A key as the view has it, but for its times of use.
+    fn key(&self, key: ApiKeyId) -> Option<SessionLine> {
+        let line = self.view.session(SessionId::from_number(key.get()))?;
+        Some(SessionLine { seen: ViewTime::default(), ..line })
+    }
+
     fn session(&self, session: SessionId) -> Option<SessionSeen> {
         let line = self.view.session(session)?;
         let SessionLine { digest, deadline, idle_timeout, .. } = line;
@@ -142,7 +160,14 @@ impl Relay {
                 }
             }
             // Nobody had it, so that nobody remembers anything of it.
-            Before::Session(_, None) => {}
+            Before::Session(_, None) | Before::Key(_, None) => {}
+            Before::Key(key, before) => {
+                if let Some(line) = self.key(key)
+                    && before.is_some_and(|before| before != line)
+                {
+                    tell(told, Kind::ApiKeyChanged { key, user: line.user });
+                }
+            }
             Before::Session(session, Some(seen)) => {
                 if let Some(line) = self.view.session(session)
                     && self.session(session).is_some_and(|now| now != seen)

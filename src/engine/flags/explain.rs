@@ -6,7 +6,7 @@ use crate::audit::{AuditKind, AuditRecord, Subject};
 use crate::engine::Engine;
 use crate::engine::review::tells;
 use crate::engine::sessions::read_live_session;
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::flag::{FlagRecord, FlagRule, FlagRuleRecord, FlagState, FlagTarget};
 use crate::grant::Effect;
 use crate::id::{Flag, Key, RoleId, ScopeId, SessionId, UserId};
@@ -100,10 +100,13 @@ impl Flags<'_> {
     /// other roles do not count.
     ///
     /// # Errors
-    /// `NotFound` for a session that is not live; the storage kinds.
+    /// `NotFound` for a session that is not live, or in which somebody acts who may not any more; the storage kinds.
     pub fn explain_session(&self, flag: Flag, session: SessionId, scope: ScopeId) -> Result<FlagExplanation> {
         let engine = self.gate.engine();
         let found = read_live_session(engine, session)?.record;
+        if !engine.may_still_act(&found) {
+            return Err(Error::not_found("session", session));
+        }
         engine.explain_flag(flag, found.user, scope, found.roles.as_deref())
     }
 }

@@ -3,7 +3,7 @@
 use super::complete::Progress;
 use super::{Login, LoginStep};
 use crate::assurance::Method;
-use crate::audit::Actor;
+use crate::audit::{Actor, AuditKind};
 use crate::crypto::Normal;
 use crate::engine::passwords::Prepared;
 use crate::engine::write::Plan;
@@ -23,7 +23,8 @@ impl Portcullis {
     /// one would have: a password alone renews no session of two factors (NIST SP 800-63B-4, section 2.2.3).
     ///
     /// # Errors
-    /// `Denied` with [`Denial::Session`] where the token opens no session, and with [`Denial::Credentials`] where the
+    /// `Denied` with [`Denial::Session`] where the token opens no session, with [`Denial::Impersonated`] where somebody else
+    /// acts in it, and with [`Denial::Credentials`] where the
     /// present password is wrong; `InvalidInput` for a password above 1,024 bytes, a new one that the
     /// [policy](crate::PasswordPolicy) does not take, or a client detail that breaks a rule; `Conflict` where the password
     /// was changed by somebody else meanwhile; `Busy`; the storage kinds. Nothing is changed then.
@@ -56,6 +57,7 @@ impl Portcullis {
         let engine = self.engine();
         Normal::of(present)?;
         let principal = self.authenticate(token.as_ref())?;
+        engine.require_self(&principal, AuditKind::PasswordChange)?;
         let (user, session) = (principal.user(), principal.session());
         let Some(account) = store::read::<UserRecord>(&*engine.store, &user)? else {
             return Err(Error::denied(Denial::Session));

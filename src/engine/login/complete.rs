@@ -3,7 +3,7 @@
 #[cfg(feature = "passkeys")]
 use super::passkey::with_passkey;
 use super::proved::{Entered, Proved};
-use super::refusal::{Refusal, status_detail};
+use super::refusal::{Refusal, SERVICE_ACCOUNT, status_detail};
 use super::{Challenge, LoginStep};
 use crate::assurance::{Assurance, Method, Methods};
 use crate::audit::{Actor, AuditKind, Subject};
@@ -156,6 +156,10 @@ impl Engine {
         }
         if !account.record.status.is_active_at(plan.now) {
             return Ok(Err(Refusal::NotActive(status_detail(&account.record))));
+        }
+        // It has nothing to log in with; should it, that opens nothing.
+        if account.record.service {
+            return Ok(Err(Refusal::NotActive(SERVICE_ACCOUNT.to_owned())));
         }
         if credential.as_ref().is_some_and(|found| credential::has_ended(&found.record, plan.now)) {
             return Ok(Err(Refusal::PasswordEnded));

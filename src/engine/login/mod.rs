@@ -16,18 +16,20 @@ pub(super) use answer::{CODE_LIFE, Kind as AnswerKind, LONGEST, reachable};
 #[cfg(feature = "passkeys")]
 pub use passkey::PasskeyLogin;
 pub(super) use proved::Proved;
-pub(super) use refusal::{Refusal, status_detail, tell_unverifiable};
+pub(super) use refusal::{Refusal, SERVICE_ACCOUNT, status_detail, tell_unverifiable};
 
 use super::Portcullis;
 use super::throttle::Attempt;
 use crate::assurance::{Method, Methods};
 use crate::clock::Timestamp;
 use crate::credential::{CredentialRecord, MustChange};
-use crate::crypto::{DeviceToken, MAX_PASSWORD_BYTES, OneTimeToken, RecoveryCode, Source, Token, Verdict};
+use crate::crypto::{
+    DeviceToken, MAX_PASSWORD_BYTES, OneTimeToken, Pair, RecoveryCode, RefreshToken, Source, Token, Verdict,
+};
 use crate::error::{Denial, Error, Result};
 use crate::id::{RoleId, UserId};
 use crate::secret::SecretText;
-use crate::session::{Client, Session};
+use crate::session::{Client, Session, SessionRecord};
 use crate::store;
 use std::fmt;
 
@@ -56,16 +58,35 @@ impl fmt::Debug for Credentials {
 #[derive(Debug)]
 pub struct Login {
     token: Token,
+    refresh: Option<RefreshToken>,
     device_token: Option<DeviceToken>,
     session: Session,
     successor: Option<RecoveryCode>,
 }
 
 impl Login {
+    /// One that nothing was proved for anew, on no device.
+    pub(super) const fn bare(token: Token, session: Session) -> Self {
+        Self { token, refresh: None, device_token: None, session, successor: None }
+    }
+
     /// The token to hand to the client; it can not be had again.
     #[must_use]
     pub fn token(&self) -> &Token {
         &self.token
+    }
+
+    /// What a new pair of tokens is to be had for, where the client asked for a session that can be
+    /// [refreshed](Portcullis::refresh).
+    #[must_use]
+    pub fn refresh_token(&self) -> Option<&RefreshToken> {
+        self.refresh.as_ref()
+    }
+
+    /// What a refresh gives out.
+    pub(super) fn refreshed(pair: Pair, session: SessionRecord) -> Self {
+        let (refresh, session) = (Some(pair.refresh), session.into());
+        Self { token: pair.access, refresh, device_token: None, session, successor: None }
     }
 
     /// The token to keep on the device and to present with later logins from it (see [`Client::device_token`]). `None`

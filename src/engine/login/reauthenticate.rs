@@ -8,7 +8,7 @@ use crate::assurance::{Assurance, Method, Methods};
 use crate::audit::{Actor, AuditKind, Subject};
 use crate::clock::Timestamp;
 use crate::credential::CredentialRecord;
-use crate::crypto::{Digest, MAX_PASSWORD_BYTES, Presented, Source, Verdict};
+use crate::crypto::{Digest, MAX_PASSWORD_BYTES, Presented, Purpose, Source, Verdict};
 use crate::engine::throttle::Attempt;
 use crate::engine::write::{Entry, Plan};
 use crate::engine::{Engine, Portcullis, duty};
@@ -145,11 +145,15 @@ impl Portcullis {
 impl Engine {
     /// The session of a token that may be used to prove anew who holds it: one that has ended by nothing but its idle limit.
     fn resumable(&self, token: &str) -> Result<Option<SessionRecord>> {
-        let Some(presented) = Presented::parse(token) else { return Ok(None) };
+        let Some(presented) = Presented::parse_as(Purpose::Session, token) else { return Ok(None) };
         let found = store::read::<SessionRecord>(&*self.store, &presented.id())?;
         let Some(session) = found.filter(|found| Digest(found.record.digest) == presented.digest()) else {
             return Ok(None);
         };
+        // A token that is to be refreshed first is no secret of the session any more.
+        if session.record.family.as_ref().is_some_and(|family| family.access_until <= self.now()) {
+            return Ok(None);
+        }
         self.try_out(|plan| {
             let account = store::read::<UserRecord>(plan.store, &session.record.user)?;
             let Some(account) = account.filter(|account| account.record.status.is_active_at(plan.now)) else {
@@ -239,6 +243,8 @@ impl Engine {
                 record.generation >= generation
                     && record.era == era
                     && Some(record.id) != former
+                    // Whoever acts as the user takes none of the user's places.
+                    && record.impersonator.is_none()
                     && !self.has_run_out(record, plan.now)
             }));
             match next {
@@ -280,7 +286,7 @@ impl Engine {
             .view
             .session(session.id)
             .map_or(session.seen, |line| line.seen.timestamp().max(session.seen));
-        session.has_run_out(seen, now)
+        session.is_over(seen, now)
     }
 }
 

@@ -15,6 +15,10 @@ use crate::id::UserId;
 use crate::session::Client;
 use crate::user::UserRecord;
 
+/// Why a program's account is let in nowhere but by its keys.
+pub(in crate::engine) const SERVICE_ACCOUNT: &str =
+    "the account is a service account, which nobody logs in as";
+
 /// The true reason of a refusal, for the audit log only.
 pub(in crate::engine) enum Refusal {
     UnknownName,

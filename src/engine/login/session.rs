@@ -37,11 +37,11 @@ impl Engine {
         let roles = duty::for_new_session(plan, user, roles.as_deref())?;
         let device = self.stage_device(plan, user, client, former.and_then(|former| former.device_id))?;
         let (token, id, digest) = Token::mint(&*self.entropy)?;
+        let (refresh, family) = self.begin_family(client, id, plan.now)?;
+        let limits = self.limits_for(client);
         // What was proved in the former session may be among the methods, unless they are what a password comes to.
-        let (by_password, latest) = (
-            progress.methods == Methods::of(Method::Password),
-            plan.now.saturating_add(self.limits.absolute),
-        );
+        let (by_password, latest) =
+            (progress.methods == Methods::of(Method::Password), plan.now.saturating_add(limits.absolute));
         let kept = former.filter(|_| !by_password);
         let expires = kept.map_or(latest, |former| former.expires.min(latest));
         let sure = (progress.methods.assurance() > Assurance::One).then_some(plan.now);
@@ -54,7 +54,7 @@ impl Engine {
             generation: progress.generation,
             created: plan.now,
             seen: plan.now,
-            idle_secs: self.limits.idle_secs,
+            idle_secs: limits.idle_secs,
             expires,
             device: client.device.clone(),
             ip: client.ip,
@@ -67,7 +67,7 @@ impl Engine {
             era: session::expect_era(plan.store, &mut plan.batch)?,
             label: former.map(|former| former.label.clone()).unwrap_or_default(),
             impersonator: None,
-            access_until: None,
+            family,
         };
         plan.batch.insert(&record)?;
         self.stage_success(plan, &record, client, &device)?;
@@ -81,6 +81,7 @@ impl Engine {
         plan.record(kind, entry)?;
         Ok(Ok(LoginStep::Done(Login {
             token,
+            refresh,
             device_token: device.token,
             session: record.into(),
             successor: progress.successor,

@@ -80,6 +80,7 @@ impl Passkeys<'_> {
         let (options, _) = engine.write(self.gate.actor(), |plan| {
             warrant::only_the_application(plan, Subject::User(user), "register a passkey")?;
             let account = user::read_user(plan.store, user)?;
+            account.record.refuse_service("passkey")?;
             let secret = Secret::read_or_stage(plan.store, &mut plan.batch, &*engine.entropy)?;
             let held = passkeys_of(plan.store, user)?;
             check_count(held.len())?;

@@ -72,6 +72,8 @@ pub enum Finding {
     NoScope,
     /// There is no such permission.
     NoPermission,
+    /// This user acts in the session as its user, and may not do it.
+    NotTheImpersonator(UserId),
 }
 
 /// Why a user may do something at a scope, or not.
@@ -186,6 +188,11 @@ impl Review<'_> {
         let found = read_live_session(engine, session)?.record;
         let mut explanation = engine.explain(found.user, permission, scope, found.roles.as_deref())?;
         explanation.session = Some(session);
+        if let Some(user) = engine.stands_in_the_way(&found, permission, scope) {
+            explanation.decision = Decision::Deny(Denial::Permission);
+            explanation.findings.push(Finding::NotTheImpersonator(user));
+            explanation.would_give.clear();
+        }
         Ok(explanation)
     }
 }
@@ -431,6 +438,9 @@ impl fmt::Display for Explanation {
                 Finding::NotActive(status) => writeln!(f, "  the user may not log in ({status:?})")?,
                 Finding::NoScope => writeln!(f, "  there is no such scope")?,
                 Finding::NoPermission => writeln!(f, "  there is no such permission")?,
+                Finding::NotTheImpersonator(user) => {
+                    writeln!(f, "  {user} acts in the session, and may not do it")?;
+                }
             }
         }
         for link in &self.links {

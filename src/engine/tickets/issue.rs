@@ -6,7 +6,7 @@ use crate::clock::Timestamp;
 use crate::credential::CredentialRecord;
 use crate::crypto::OneTimeToken;
 use crate::engine::Engine;
-use crate::engine::login::status_detail;
+use crate::engine::login::{SERVICE_ACCOUNT, status_detail};
 use crate::engine::write::{Entry, Plan};
 use crate::error::{Error, Result};
 use crate::id::{ContactId, Key, UserId};
@@ -47,6 +47,12 @@ impl Engine {
         contact: Option<&Stored<ContactRecord>>,
         ends: Vec<End>,
     ) -> Result<TicketRecord> {
+        match purpose {
+            TicketPurpose::PasswordReset => account.record.refuse_service("password")?,
+            TicketPurpose::Invitation => account.record.refuse_service("invitation")?,
+            TicketPurpose::MagicLink => account.record.refuse_service("magic link")?,
+            _ => {}
+        }
         plan.batch.expect_unchanged(account);
         if let Some(contact) = contact {
             plan.batch.expect_unchanged(contact);
@@ -254,6 +260,9 @@ fn recipient(
     let id = account.record.id;
     if !account.record.status.is_active_at(now) {
         return nobody(Some(id), &format!("the account is {}", status_detail(&account.record)));
+    }
+    if account.record.service {
+        return nobody(Some(id), SERVICE_ACCOUNT);
     }
     let contact = match contact {
         Some(contact) => Some(contact),

@@ -217,6 +217,11 @@ impl Tickets<'_> {
         if new.password.is_some() {
             return Err(Error::invalid("password", "is given; who is invited chooses it alone"));
         }
+        if new.service {
+            let message =
+                "is a service account, which nobody can be invited to; create it and give it an API key";
+            return Err(Error::invalid("user", message));
+        }
         if !matches!(new.status.kind, StatusKind::Active | StatusKind::Pending) {
             return Err(Error::invalid("status", "is given; who is invited is pending, then active"));
         }

@@ -1,12 +1,13 @@
 //! From stored rows to the view: one function, called for every row at open and for every commit after it.
 
-use super::{FlagSettings, Holding, Note, Part, SessionLine, UserState, View, ViewTime};
+use super::{FlagSettings, Holding, KeyLine, Note, Part, SessionLine, UserState, View, ViewTime};
 use crate::access::{ACCESS, AccessRecord};
+use crate::apikey::{API_KEY, ApiKeyRecord};
 use crate::assignment::{ASSIGNMENT, AssignmentRecord};
 use crate::catalog::{PERMISSION, PermissionRecord};
 use crate::error::Result;
 use crate::flag::{FLAG, FLAG_RULE, FlagRecord, FlagRuleRecord, FlagTarget};
-use crate::id::{Flag, Key, RoleId, ScopeId, SessionId, UserId};
+use crate::id::{ApiKeyId, Flag, Key, RoleId, ScopeId, SessionId, UserId};
 use crate::permission::Permission;
 use crate::role::{Chunk, DenyChunk, GrantChunk, ROLE, ROLE_DENY, ROLE_GRANT, RoleRecord};
 use crate::scope::{SCOPE, ScopeRecord};
@@ -27,6 +28,7 @@ impl View {
         ACCESS,
         SESSION,
         SESSION_ERA,
+        API_KEY,
         FLAG,
         FLAG_RULE,
     ];
@@ -75,6 +77,11 @@ impl View {
             }
             (SESSION, None) => {
                 self.remove_session(SessionId::read(key)?);
+                Ok(())
+            }
+            (API_KEY, Some(value)) => self.put_key(KeyLine::from(&decode::<ApiKeyRecord>(value)?)),
+            (API_KEY, None) => {
+                self.remove_key(ApiKeyId::read(key)?);
                 Ok(())
             }
             (SESSION_ERA, Some(value)) => {
@@ -174,8 +181,8 @@ fn line_of(session: &SessionRecord) -> SessionLine {
         user: session.user,
         generation: session.generation,
         selection: 0,
-        deadline: ViewTime::from(session.expires),
-        idle_timeout: session.idle_secs,
+        deadline: ViewTime::from(session.deadline()),
+        idle_timeout: session.token_idle_secs(),
         seen: ViewTime::from(session.seen),
         era: session.era,
         noted: session.impersonator.is_some(),
@@ -183,5 +190,5 @@ fn line_of(session: &SessionRecord) -> SessionLine {
 }
 
 fn note_of(session: &SessionRecord) -> Option<Note> {
-    session.impersonator.map(|impersonator| Note { impersonator: Some(impersonator) })
+    session.impersonator.is_some().then_some(Note { impersonator: session.impersonator })
 }

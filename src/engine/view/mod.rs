@@ -9,7 +9,9 @@
 #[cfg(not(view_model))]
 mod apply;
 mod bits;
+mod family;
 mod flags;
+mod keys;
 mod lines;
 mod notes;
 mod pages;
@@ -31,6 +33,7 @@ mod wide;
 mod write;
 
 pub(crate) use flags::FlagSettings;
+pub(crate) use keys::KeyLine;
 pub(crate) use lines::{SessionHandle, SessionLine, Snapshot};
 pub(crate) use notes::Note;
 pub(crate) use part::{Holding, Part};
@@ -44,6 +47,7 @@ use crate::id::{ScopeId, SessionId, UserId};
 use crate::permission::{Permission, PermissionSet};
 use crate::session::is_of_era;
 use flags::FlagStates;
+use keys::Rates;
 use lines::{Lines, Search, Spot};
 use notes::Notes;
 use pairs::Pairs;
@@ -109,9 +113,12 @@ pub(crate) struct View {
     scoped: Scoped,
     /// Under a set and a selection of roles, the set that the selection leaves of it.
     derived: Pairs,
+    /// Under a selection and a scope, whether the scope is one of those that it is for.
+    reach: Pairs,
     flags: FlagStates,
     lines: Lines,
     notes: Notes,
+    rates: Rates,
     writer: Mutex<Writer>,
     why_stopped: OnceLock<String>,
 }
@@ -129,9 +136,11 @@ impl View {
             sets: Sets::new(),
             scoped: Scoped::new(),
             derived: Pairs::new(),
+            reach: Pairs::new(),
             flags: FlagStates::new(),
             lines: Lines::new()?,
             notes: Notes::default(),
+            rates: Rates::default(),
             writer: Mutex::new(Writer::new()),
             why_stopped: OnceLock::new(),
         })
@@ -469,6 +478,8 @@ const fn denial(version: u64) -> Answer {
 
 #[cfg(test)]
 mod gaps;
+#[cfg(test)]
+mod limiting;
 #[cfg(view_model)]
 pub(crate) mod model;
 #[cfg(test)]

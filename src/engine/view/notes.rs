@@ -3,49 +3,51 @@
 //! A line says whether there is a note on its session; only then somebody looks here. The locks are held for a lookup and
 //! never across I/O.
 
-use crate::id::UserId;
+use super::sync::size;
+use crate::session::Impersonator;
 use parking_lot::RwLock;
 use std::collections::HashMap;
 
-const SHARDS: usize = 64;
+const SHARDS: usize = size(64, 1);
 
 /// The note on a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Note {
     /// Who acts in it as its user.
-    pub(crate) impersonator: Option<UserId>,
+    pub(crate) impersonator: Option<Impersonator>,
 }
 
 #[derive(Debug)]
 pub(super) struct Notes {
-    shards: [RwLock<HashMap<u64, Note>>; SHARDS],
+    shards: Box<[RwLock<HashMap<u64, Note>>]>,
 }
 
 impl Default for Notes {
     fn default() -> Self {
-        Self { shards: std::array::from_fn(|_| RwLock::default()) }
+        Self { shards: (0..SHARDS).map(|_| RwLock::default()).collect() }
     }
 }
 
 impl Notes {
     pub(super) fn get(&self, session: u64) -> Option<Note> {
-        self.shard(session).read().get(&session).copied()
+        self.shard(session)?.read().get(&session).copied()
     }
 
     pub(super) fn put(&self, session: u64, note: Note) {
-        self.shard(session).write().insert(session, note);
+        if let Some(shard) = self.shard(session) {
+            shard.write().insert(session, note);
+        }
     }
 
     pub(super) fn remove(&self, session: u64) {
-        let shard = self.shard(session);
         // Most sessions have none: readers are not kept waiting for those.
-        if shard.read().contains_key(&session) {
+        if let Some(shard) = self.shard(session).filter(|shard| shard.read().contains_key(&session)) {
             shard.write().remove(&session);
         }
     }
 
-    /// Session ids are random in every bit.
-    fn shard(&self, session: u64) -> &RwLock<HashMap<u64, Note>> {
-        self.shards.get(session as usize % SHARDS).unwrap_or(&self.shards[0])
+    /// Session ids are random in every bit. There always is one.
+    fn shard(&self, session: u64) -> Option<&RwLock<HashMap<u64, Note>>> {
+        self.shards.get(session as usize % SHARDS)
     }
 }

@@ -2,6 +2,7 @@
 
 use super::bits::{Bits, is_flag, set_bit, union};
 use super::part::{Holding, Part};
+use super::selection::Choice;
 use super::time::ViewTime;
 use crate::error::{Error, Result};
 use crate::grant::Effect;
@@ -146,16 +147,21 @@ impl Policy {
 
     /// What all these parts that hold now come to: `allowed` is defined and not denied by any of them.
     ///
-    /// Where roles were selected, only they give anything, each if it is held itself or by way of a role above it; what
-    /// is denied is denied all the same.
+    /// Where roles were selected, only they give anything, each if it is held itself or by way of a role above it; where
+    /// permissions were, nothing else is allowed. What is denied is denied all the same.
     pub(super) fn bits_into(
         &mut self,
         parts: &[Part],
-        selected: Option<&[RoleId]>,
+        choice: Option<&Choice>,
         now: ViewTime,
         out: &mut Bits,
     ) {
         out.clear();
+        let (selected, mask) = match choice {
+            Some(Choice::Roles(roles)) => (Some(&**roles), None),
+            Some(Choice::Limits { permissions, .. }) => (None, permissions.as_ref()),
+            None => (None, None),
+        };
         for part in parts.iter().filter(|part| part.holds_at(now)) {
             match (part.holding, selected) {
                 (Holding::Role(role), Some(selected)) if !part.denies => {
@@ -167,6 +173,12 @@ impl Policy {
             }
         }
         out.allowed.truncate(self.defined.len());
+        if let Some(mask) = mask {
+            out.allowed.truncate(mask.words().len());
+            for (word, mask) in out.allowed.iter_mut().zip(mask.words()) {
+                *word &= mask;
+            }
+        }
         let denied = out.denied.iter().copied().chain(std::iter::repeat(0));
         for ((word, defined), denied) in out.allowed.iter_mut().zip(&self.defined).zip(denied) {
             *word &= defined & !denied;
@@ -206,15 +218,15 @@ impl Policy {
         }
     }
 
-    /// The permissions that these parts give now, all of them or those of the selected roles.
+    /// The permissions that these parts give now, all of them or those that are chosen, whatever the scope.
     pub(crate) fn effective(
         &mut self,
         parts: &[Part],
-        selected: Option<&[RoleId]>,
+        choice: Option<&Choice>,
         now: ViewTime,
     ) -> PermissionSet {
         let mut bits = Bits::default();
-        self.bits_into(parts, selected, now, &mut bits);
+        self.bits_into(parts, choice, now, &mut bits);
         PermissionSet::from_words(bits.allowed)
     }
 

@@ -2,6 +2,7 @@
 
 use super::part::Part;
 use super::policy::Policy;
+use super::selection::Choice;
 use super::write::Writer;
 use super::{View, ViewTime};
 use crate::id::{RoleId, ScopeId, SessionId, UserId};
@@ -40,9 +41,14 @@ impl View {
     ) -> Option<PermissionSet> {
         let mut writer = self.writer.lock();
         let spot = self.lines.probe(session.get())?;
-        let selected = writer.selections.roles(spot.aside().selection()).cloned();
+        let choice = writer.selections.choice(spot.aside().selection()).cloned();
         let levels = self.levels(&writer, UserId::from_number(spot.user().into()), scope)?;
-        Some(writer.policy.effective(&together(&levels), selected.as_deref(), now))
+        if let Some(scopes) = choice.as_deref().and_then(Choice::scopes)
+            && !levels.iter().any(|(level, _)| *level != ScopeId::ROOT && scopes.contains(level))
+        {
+            return Some(PermissionSet::new());
+        }
+        Some(writer.policy.effective(&together(&levels), choice.as_deref(), now))
     }
 
     /// A copy of the roles and permissions, to try a change on.

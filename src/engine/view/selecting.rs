@@ -7,15 +7,15 @@ use super::*;
 use crate::grant::Grant;
 use crate::id::RoleId;
 
-const NOW: ViewTime = ViewTime::from_secs(1000);
-const ID: u64 = 99 << 40 | 2;
+pub(super) const NOW: ViewTime = ViewTime::from_secs(1000);
+pub(super) const ID: u64 = 99 << 40 | 2;
 
-fn scope(n: u32) -> ScopeId {
+pub(super) fn scope(n: u32) -> ScopeId {
     ScopeId::from_number(n)
 }
 
 /// User 1 holds role 1 (bits 0 and 70) everywhere, role 2 (bit 1) at scope 4, role 3 over 4 (bit 2) at scope 5.
-fn stage() -> &'static View {
+pub(super) fn stage() -> &'static View {
     let view = Box::leak(Box::new(scene()));
     for n in [2, 3] {
         view.define(bit(n)).unwrap();
@@ -33,7 +33,7 @@ fn select(view: &View, roles: &[u32]) {
 }
 
 /// Which of the bits 0 to 3 the session has at a scope.
-fn held(view: &View, at: u32) -> Vec<u32> {
+pub(super) fn held(view: &View, at: u32) -> Vec<u32> {
     let session = handle(view, ID);
     let one = |n: &u32| view.check_session_at(session, bit(*n), scope(at), NOW) == Answer::Allow;
     let found: Vec<u32> = (0..4).filter(one).collect();
@@ -131,7 +131,7 @@ fn what_was_derived_is_given_back_with_the_last_session_and_with_the_set() {
 }
 
 /// Hands numbers that were given back to sets with bit 3, at scopes, where that ends no epoch.
-fn lend(view: &View) {
+pub(super) fn lend(view: &View) {
     for n in 3..=7 {
         // Each a set of its own, because it ends at another time.
         let end = ViewTime::from_secs(2000 + n as u32).timestamp();
@@ -142,7 +142,7 @@ fn lend(view: &View) {
 }
 
 /// The steps that a question at a scope comes to, before it takes any lock.
-fn steps(place: u32, remembered: bool) -> Vec<Step> {
+pub(super) fn steps(place: u32, remembered: bool) -> Vec<Step> {
     use Step::{CellRead, IdRead, LevelRead, Remember, SetRead, TreeRead};
     let of = if place == 0 {
         vec![IdRead, CellRead, SetRead]

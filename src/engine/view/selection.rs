@@ -1,24 +1,49 @@
-//! Sessions with a selection of roles: what of each set the active roles leave.
+//! Sessions with a selection of roles, and API keys with limits: what they leave of each set.
 //!
-//! A selection is a list of roles, interned, with a number; 0 is that of all roles. What a user holds at one place is a
+//! A selection is a [`Choice`], interned, with a number; 0 is that of everything. What a user holds at one place is a
 //! set; the set that a selection leaves of it is derived at the first question and stands in a table under both
-//! numbers. It holds what the active roles give; denials hold whichever roles are active.
+//! numbers. It holds what the active roles give, or the permissions that the key may use; denials hold in any case.
+//!
+//! A selection for some scopes only has a number with a mark, and its scopes stand in a table of their own. The sets that
+//! are derived for it keep what they allow where no question finds it that does not ask at a scope: see `Sets::inner`.
 
 use super::View;
 use super::lines::LAST_SELECTION;
 use super::pairs::PairBooks;
 use super::write::Writer;
 use crate::error::{Error, Result};
-use crate::id::{RoleId, SessionId};
+use crate::id::{RoleId, ScopeId, SessionId};
+use crate::permission::PermissionSet;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-const TOO_MANY: &str =
-    "the live sessions have 1,048,575 different selections of roles, which are as many as there can be";
+const TOO_MANY: &str = "the live sessions and API keys have 524,287 different selections and limits, which are as many as there can be";
+
+/// In the number of a selection: it is for some scopes only.
+pub(super) const SCOPED: u32 = (LAST_SELECTION + 1) >> 1;
+
+/// What a session or a key uses of what its user holds.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Choice {
+    /// These roles, in rising order, each once, and no others.
+    Roles(Arc<[RoleId]>),
+    /// These permissions and no others, where some are named; and only at these scopes and below them, where some are.
+    Limits { permissions: Option<PermissionSet>, scopes: Option<Arc<[ScopeId]>> },
+}
+
+impl Choice {
+    /// The scopes outside of which nothing is allowed.
+    pub(super) fn scopes(&self) -> Option<&[ScopeId]> {
+        match self {
+            Self::Limits { scopes, .. } => scopes.as_deref(),
+            Self::Roles(_) => None,
+        }
+    }
+}
 
 #[derive(Debug)]
 struct Selected {
-    roles: Arc<[RoleId]>,
+    choice: Arc<Choice>,
     sessions: u32,
     /// The sets that something was derived from for it.
     sets: Vec<u32>,
@@ -30,69 +55,124 @@ struct Selected {
 #[derive(Debug, Default)]
 pub(super) struct Selections {
     list: Vec<Selected>,
-    numbers: HashMap<Arc<[RoleId]>, u32>,
+    numbers: HashMap<Arc<Choice>, u32>,
     free: Vec<u32>,
     /// By set: selections and what they leave of it.
     derived: HashMap<u32, Vec<(u32, u32)>>,
     books: PairBooks,
+    /// Of the table of scopes.
+    reach_books: PairBooks,
+}
+
+/// The place of a selection in the list.
+fn place(number: u32) -> Option<usize> {
+    (number & !SCOPED).checked_sub(1).map(|place| place as usize)
 }
 
 impl Selections {
-    /// The roles of a selection; none for number 0, which has them all.
-    pub(super) fn roles(&self, number: u32) -> Option<&Arc<[RoleId]>> {
-        self.list.get(number.checked_sub(1)? as usize).map(|selected| &selected.roles)
+    /// What a selection is; none for number 0, which is everything.
+    pub(super) fn choice(&self, number: u32) -> Option<&Arc<Choice>> {
+        self.list.get(place(number)?).map(|selected| &selected.choice)
+    }
+
+    /// How many more there can be.
+    fn left(&self) -> usize {
+        (SCOPED as usize - 1).saturating_sub(self.list.len()) + self.free.len()
     }
 
     pub(super) fn bytes(&self) -> usize {
-        let lists: usize = self.list.iter().map(|one| 4 * (one.roles.len() + one.sets.capacity())).sum();
+        let of = |choice: &Choice| match choice {
+            Choice::Roles(roles) => 4 * roles.len(),
+            Choice::Limits { permissions, scopes } => {
+                let words = permissions.as_ref().map_or(0, |set| set.words().len());
+                8 * words + 4 * scopes.as_ref().map_or(0, |scopes| scopes.len())
+            }
+        };
+        let lists: usize = self.list.iter().map(|one| of(&one.choice) + 4 * one.sets.capacity()).sum();
         let derived: usize = self.derived.values().map(|list| 8 * list.capacity()).sum();
         lists + derived + self.list.capacity() * size_of::<Selected>() + self.derived.capacity() * 32
     }
 
-    /// The number of a selection (in rising order, each once), with one more session.
-    pub(super) fn select(&mut self, roles: &[RoleId]) -> Result<u32> {
-        if let Some(&number) = self.numbers.get(roles) {
-            if let Some(selected) = self.list.get_mut(number as usize - 1) {
+    /// The number of a selection, with one more session, and whether it is a new one.
+    fn select(&mut self, choice: Choice) -> Result<(u32, bool)> {
+        if let Some(&number) = self.numbers.get(&choice) {
+            if let Some(selected) = place(number).and_then(|place| self.list.get_mut(place)) {
                 selected.sessions += 1;
             }
-            return Ok(number);
+            return Ok((number, false));
         }
-        let selected = Selected { roles: roles.into(), sessions: 1, sets: Vec::new() };
-        let number = match self.free.pop() {
-            Some(number) => number,
+        let scoped = if choice.scopes().is_some() { SCOPED } else { 0 };
+        let selected = Selected { choice: Arc::new(choice), sessions: 1, sets: Vec::new() };
+        let bare = match self.free.pop() {
+            Some(bare) => bare,
             None => u32::try_from(self.list.len() + 1)
                 .ok()
-                .filter(|number| *number <= LAST_SELECTION)
+                .filter(|bare| *bare < SCOPED)
                 .ok_or_else(|| Error::limit("session.roles", TOO_MANY))?,
         };
-        self.numbers.insert(selected.roles.clone(), number);
-        match self.list.get_mut(number as usize - 1) {
+        self.numbers.insert(selected.choice.clone(), bare | scoped);
+        match self.list.get_mut(bare as usize - 1) {
             Some(place) => *place = selected,
             None => self.list.push(selected),
         }
-        Ok(number)
+        Ok((bare | scoped, true))
     }
 
-    /// Takes one session away. Returns the sets that something was derived from, where it was the last one.
-    fn unselect(&mut self, number: u32) -> Option<Vec<u32>> {
-        let selected = self.list.get_mut(number.checked_sub(1)? as usize)?;
+    /// Takes one session away. Returns what it was and the sets that something was derived from, where it was the last one.
+    fn unselect(&mut self, number: u32) -> Option<(Arc<Choice>, Vec<u32>)> {
+        let selected = self.list.get_mut(place(number)?)?;
         selected.sessions = selected.sessions.saturating_sub(1);
         if selected.sessions > 0 {
             return None;
         }
-        self.numbers.remove(&selected.roles);
-        selected.roles = Arc::new([]);
-        self.free.push(number);
-        Some(std::mem::take(&mut selected.sets))
+        let nothing = Arc::new(Choice::Roles(Arc::new([])));
+        let choice = std::mem::replace(&mut selected.choice, nothing);
+        self.numbers.remove(&choice);
+        self.free.push(number & !SCOPED);
+        Some((choice, std::mem::take(&mut selected.sets)))
     }
 }
 
 impl View {
+    /// How many more different selections and limits there can be.
+    pub(crate) fn selections_left(&self) -> usize {
+        self.writer.lock().selections.left()
+    }
+
+    /// The number of a selection, with one more session. Its scopes stand in the table before anybody has the number.
+    pub(super) fn select(&self, writer: &mut Writer, choice: Choice) -> Result<u32> {
+        let scopes: Vec<ScopeId> = choice.scopes().unwrap_or_default().to_vec();
+        let (number, fresh) = writer.selections.select(choice)?;
+        if fresh && !scopes.is_empty() {
+            let books = &mut writer.selections.reach_books;
+            let put = self.counters.turn.change(|| {
+                // The global scope is no limit: it stands in no table, and a key of such a row gets nothing.
+                let mut below = scopes.iter().filter(|scope| **scope != ScopeId::ROOT);
+                below.try_for_each(|scope| self.reach.put(books, number, scope.get(), 1).map(drop))
+            });
+            if let Err(error) = put {
+                self.unselect(writer, number);
+                return Err(error);
+            }
+        }
+        Ok(number)
+    }
+
     /// One session less has the selection. What was derived for it is given back with its last session.
     ///
     /// The caller has already published that the session is gone, or ended the epoch after it got another selection.
     pub(super) fn unselect(&self, writer: &mut Writer, selection: u32) {
-        for set in writer.selections.unselect(selection).unwrap_or_default() {
+        let Some((choice, sets)) = writer.selections.unselect(selection) else { return };
+        if let Some(scopes) = choice.scopes() {
+            let books = &mut writer.selections.reach_books;
+            self.counters.turn.change(|| {
+                for scope in scopes.iter().filter(|scope| **scope != ScopeId::ROOT) {
+                    // Nothing grows when something is taken out, so that this does not fail.
+                    let _ = self.reach.put(books, selection, scope.get(), 0);
+                }
+            });
+        }
+        for set in sets {
             let Some(list) = writer.selections.derived.get_mut(&set) else { continue };
             let place = list.iter().position(|(other, _)| *other == selection);
             let Some((_, derived)) = place.map(|place| list.swap_remove(place)) else { continue };
@@ -111,7 +191,7 @@ impl View {
             return;
         }
         for (selection, derived) in writer.selections.derived.remove(&set).unwrap_or_default() {
-            if let Some(selected) = writer.selections.list.get_mut(selection as usize - 1) {
+            if let Some(selected) = place(selection).and_then(|place| writer.selections.list.get_mut(place)) {
                 selected.sets.retain(|other| *other != set);
             }
             self.give_back(writer, set, selection, derived);
@@ -148,7 +228,7 @@ impl View {
             return Err(error);
         }
         selections.derived.entry(set).or_default().push((selection, derived));
-        if let Some(selected) = selections.list.get_mut(selection as usize - 1) {
+        if let Some(selected) = place(selection).and_then(|place| selections.list.get_mut(place)) {
             selected.sets.push(set);
         }
         Ok(derived)
@@ -156,8 +236,16 @@ impl View {
 
     /// The roles that a session has active; none named is all.
     pub(crate) fn selected_roles(&self, session: SessionId) -> Option<Vec<RoleId>> {
+        match self.choice_of(session).as_deref() {
+            Some(Choice::Roles(roles)) => Some(roles.to_vec()),
+            _ => None,
+        }
+    }
+
+    /// What a session or a key uses of what its user holds; none is everything.
+    pub(crate) fn choice_of(&self, session: SessionId) -> Option<Arc<Choice>> {
         let writer = self.writer.lock();
         let selection = self.lines.probe(session.get())?.aside().selection();
-        writer.selections.roles(selection).map(|roles| roles.to_vec())
+        writer.selections.choice(selection).cloned()
     }
 }

@@ -6,12 +6,13 @@ use super::lines::pair;
 use super::part::{self, Part};
 use super::policy::Policy;
 use super::segmented::Segmented;
+use super::selection::{Choice, SCOPED};
 use super::step::{Step, step};
 use super::sync::{AtomicU32, AtomicU64, Ordering, fence, size};
 use super::time::ViewTime;
 use super::wide::Wide;
 use crate::error::{Error, Result};
-use crate::id::{Flag, RoleId, ScopeId};
+use crate::id::{Flag, ScopeId};
 use crate::permission::{Permission, PermissionSet};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -118,7 +119,10 @@ pub(super) struct Sets {
     far: Segmented<Wide, LEAF>,
     /// What is denied, for questions that several sets answer together.
     denied: Segmented<Wide, LEAF>,
-    /// Of a set that a selection of roles left, the selection; 0 for all others.
+    /// What is allowed, of a set that was derived for some scopes only; its entry and `far` say that nothing is. So whoever
+    /// asks without a scope, and does not know of the limit, is told no.
+    inner: Segmented<Wide, LEAF>,
+    /// Of a set that a selection left, the selection; 0 for all others.
     selections: Segmented<AtomicU32, LEAF>,
     /// Which flags are turned on or off, where any is.
     flags: Segmented<FlagWords, { size(64, 1) }>,
@@ -130,6 +134,7 @@ impl Sets {
             entries: Segmented::new(),
             far: Segmented::new(),
             denied: Segmented::new(),
+            inner: Segmented::new(),
             selections: Segmented::new(),
             flags: Segmented::new(),
         }
@@ -188,12 +193,23 @@ impl Sets {
     }
 
     /// What this set has to say where several answer together. The caller checks afterwards that the version is still
-    /// the same, and that the holder still has the number.
+    /// the same, and that the holder still has the number. `scoped` is whether the set was derived for some scopes only.
     #[inline]
-    pub(super) fn vote(&self, set: u32, permission: Permission, version: u64, now: ViewTime) -> Option<Vote> {
+    pub(super) fn vote(
+        &self,
+        set: u32,
+        permission: Permission,
+        scoped: bool,
+        version: u64,
+        now: ViewTime,
+    ) -> Option<Vote> {
         let entry = self.entries.get(set)?;
         let reading = entry.begin(version, now)?;
-        let allows = self.word(set, entry, permission.word()) & permission.mask() != 0;
+        let word = match scoped {
+            true => self.inner.get(set)?.word(permission.word()),
+            false => self.word(set, entry, permission.word()),
+        };
+        let allows = word & permission.mask() != 0;
         let denies = reading.denies()
             && self.denied.get(set).is_some_and(|wide| wide.word(permission.word()) & permission.mask() != 0);
         entry.still(reading).then_some(match (denies, allows) {
@@ -220,13 +236,13 @@ impl Sets {
     }
 
     pub(super) fn bytes(&self, interner: &Interner) -> usize {
-        let wide = |wide: &Segmented<Wide, LEAF>| -> usize {
+        fn wide<const N: usize>(wide: &Segmented<Wide, N>, interner: &Interner) -> usize {
             let numbers = (0..=u32::MAX).take(interner.sets.len());
             wide.bytes() + numbers.filter_map(|set| wide.get(set)).map(Wide::bytes).sum::<usize>()
-        };
+        }
         let numbers = (0..=u32::MAX).take(interner.sets.len());
         let flags: usize = numbers.filter_map(|set| self.flags.get(set)).map(FlagWords::far_bytes).sum();
-        let words = wide(&self.far) + wide(&self.denied);
+        let words = wide(&self.far, interner) + wide(&self.denied, interner) + wide(&self.inner, interner);
         self.entries.bytes() + words + self.selections.bytes() + self.flags.bytes() + flags
     }
 }
@@ -235,7 +251,7 @@ impl Sets {
 struct Interned {
     parts: Arc<[Part]>,
     holders: u32,
-    /// Of a derived set, which roles it was derived for; else 0.
+    /// Of a derived set, which selection it was derived for; else 0.
     selection: u32,
 }
 
@@ -338,14 +354,13 @@ impl Interner {
         true
     }
 
-    /// Works out the bits of a set under the policy as it is, for the time that is. `selected` are the roles that it was
-    /// derived for.
+    /// Works out the bits of a set under the policy as it is, for the time that is. `choice` is what it was derived for.
     pub(super) fn refresh(
         &mut self,
         sets: &Sets,
         policy: &mut Policy,
         number: u32,
-        selected: Option<&[RoleId]>,
+        choice: Option<&Choice>,
         version: u64,
         now: ViewTime,
     ) {
@@ -355,18 +370,28 @@ impl Interner {
         }
         let mut bits = std::mem::take(&mut self.bits);
         let parts = self.parts(number);
-        policy.bits_into(parts, selected, now, &mut bits);
+        policy.bits_into(parts, choice, now, &mut bits);
         let denies = bits.denied.iter().any(|word| *word != 0);
-        let far = (bits.allowed.len() > NEAR || sets.far.get(number).is_some_and(Wide::is_used))
+        let scoped = self.selection(number) & SCOPED != 0;
+        let shown: &[u64] = if scoped { &[] } else { &bits.allowed };
+        let far = (shown.len() > NEAR || sets.far.get(number).is_some_and(Wide::is_used))
             .then(|| sets.far.grow_to(number));
+        let inner = scoped.then(|| sets.inner.grow_to(number));
         let denied = denies.then(|| sets.denied.grow_to(number));
         let flags = bits.flagged().then(|| sets.flags.grow_to(number));
         // A set whose words have no place is not marked as worked out: it answers nothing, and nobody is let in.
-        if !matches!(far, Some(Err(_))) && !matches!(denied, Some(Err(_))) && !matches!(flags, Some(Err(_))) {
+        if !matches!(far, Some(Err(_)))
+            && !matches!(denied, Some(Err(_)))
+            && !matches!(inner, Some(Err(_)))
+            && !matches!(flags, Some(Err(_)))
+        {
             let stamp = version << 2 | u64::from(bits.flagged()) << 1 | u64::from(denies);
-            entry.store(&bits.allowed, stamp, part::window(parts, now), || {
+            entry.store(shown, stamp, part::window(parts, now), || {
                 if let Some(Ok(far)) = far {
-                    far.store(&bits.allowed);
+                    far.store(shown);
+                }
+                if let Some(Ok(inner)) = inner {
+                    inner.store(&bits.allowed);
                 }
                 if let Some(Ok(denied)) = denied {
                     denied.store(&bits.denied);
@@ -433,7 +458,7 @@ mod tests {
 
     #[test]
     fn numbers_are_shared_counted_and_used_again() {
-        let role = |number| Part::role(RoleId::from_number(number));
+        let role = |number| Part::role(crate::id::RoleId::from_number(number));
         let (sets, mut interner) = (Sets::new(), Interner::new());
         assert_eq!(interner.hold(&sets, &[]).unwrap(), 0);
         let one = interner.hold(&sets, &[role(1)]).unwrap();

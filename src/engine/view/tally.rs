@@ -2,6 +2,7 @@
 
 use super::flags::FlagAsk;
 use super::pairs::Table;
+use super::selection::SCOPED;
 use super::sets::{Ask, Vote};
 use super::step::{Step, step};
 use super::sync::Ordering;
@@ -76,6 +77,8 @@ impl View {
         now: ViewTime,
     ) -> Option<bool> {
         let (table, mut level, mut allowed) = (self.scoped.table(), scope.get(), false);
+        let scoped = who.selection & SCOPED != 0;
+        let mut inside = !scoped;
         step(Step::TreeRead);
         for _ in 0..=MAX_DEPTH {
             let set = match level {
@@ -83,15 +86,20 @@ impl View {
                 _ => self.held_at(who, table, level)?,
             };
             // Set 0 is that of nothing, and has nothing to say.
-            match if set == 0 { Vote::Silent } else { self.sets.vote(set, permission, version, now)? } {
+            let vote = match set {
+                0 => Vote::Silent,
+                set => self.sets.vote(set, permission, scoped, version, now)?,
+            };
+            match vote {
                 Vote::Deny => return Some(false),
                 Vote::Allow => allowed = true,
                 Vote::Silent => {}
             }
             step(Step::LevelRead);
             if level == 0 {
-                return Some(allowed);
+                return Some(allowed && inside);
             }
+            inside = inside || self.reach.table().get(who.selection, level) != 0;
             // A scope that is not there, or lies in one that is not, has nobody who may do anything.
             let Some(parent) = self.scoped.parent(level) else { return Some(false) };
             level = parent;

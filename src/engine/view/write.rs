@@ -6,7 +6,7 @@ use super::pages::Pages;
 use super::part::{Holding, Part};
 use super::policy::Policy;
 use super::scoped::{Books, Scoped};
-use super::selection::Selections;
+use super::selection::{Choice, Selections};
 use super::sets::{Interner, Sets};
 use super::sync::Ordering;
 use super::time::ViewTime;
@@ -25,6 +25,8 @@ pub(super) struct Writer {
     pages: Pages,
     books: Books,
     users: u64,
+    /// How many of the lines are keys'.
+    pub(super) keys: u64,
 }
 
 impl Writer {
@@ -36,6 +38,7 @@ impl Writer {
             pages: Pages::new(),
             books: Books::default(),
             users: 0,
+            keys: 0,
         }
     }
 
@@ -44,8 +47,8 @@ impl Writer {
     }
 
     pub(super) fn refresh(&mut self, sets: &Sets, set: u32, version: u64, now: ViewTime) {
-        let selected = self.selections.roles(self.interner.selection(set)).cloned();
-        self.interner.refresh(sets, &mut self.policy, set, selected.as_deref(), version, now);
+        let choice = self.selections.choice(self.interner.selection(set)).cloned();
+        self.interner.refresh(sets, &mut self.policy, set, choice.as_deref(), version, now);
     }
 }
 
@@ -54,6 +57,7 @@ impl Writer {
 pub(crate) struct Stats {
     pub(crate) users: u64,
     pub(crate) sessions: u64,
+    pub(crate) keys: u64,
     pub(crate) roles: u64,
     /// Distinct sets of roles that users hold.
     pub(crate) sets: u64,
@@ -186,9 +190,15 @@ impl View {
 
     /// Inserts a session or brings it up to date. Only the named roles are active in it; none named is all.
     pub(crate) fn put_session(&self, session: &SessionLine, roles: Option<&[RoleId]>) -> Result<()> {
+        self.put_line(session, roles.map(|roles| Choice::Roles(roles.into()))).map(drop)
+    }
+
+    /// Inserts a session or a key or brings it up to date. It uses what is chosen; nothing chosen is everything.
+    /// True if it was not there.
+    pub(super) fn put_line(&self, session: &SessionLine, choice: Option<Choice>) -> Result<bool> {
         let mut writer = self.writer.lock();
         let former = self.lines.probe(session.id.get()).map(|spot| spot.aside().selection());
-        let selection = roles.map_or(Ok(0), |roles| writer.selections.select(roles))?;
+        let selection = choice.map_or(Ok(0), |choice| self.select(&mut writer, choice))?;
         let done = writer.pages.put(&self.lines, &SessionLine { selection, ..*session });
         match former {
             _ if done.is_err() => self.unselect(&mut writer, selection),
@@ -201,7 +211,7 @@ impl View {
             }
             None => {}
         }
-        done
+        done.map(|()| former.is_none())
     }
 
     /// Puts the note of a session whose line is to say that there is one.
@@ -334,7 +344,8 @@ impl View {
         let writer = self.writer.lock();
         Stats {
             users: writer.users,
-            sessions: writer.pages.len(),
+            sessions: writer.pages.len().saturating_sub(writer.keys),
+            keys: writer.keys,
             roles: writer.policy.len() as u64,
             sets: writer.interner.len() as u64,
             scopes: Scoped::count(&writer.books),
@@ -342,6 +353,7 @@ impl View {
             set_bytes: self.sets.bytes(&writer.interner)
                 + writer.interner.bytes()
                 + self.derived.bytes()
+                + self.reach.bytes()
                 + writer.selections.bytes(),
             session_bytes: writer.pages.bytes(&self.lines),
             policy_bytes: writer.policy.bytes(),

@@ -97,19 +97,20 @@ impl State {
                 std::mem::replace(&mut self.assigned, then) != then
             }
             Authenticate(number) => self.live.contains(&number),
-            Call::Can(number) => self.live.contains(&number) && self.assigned,
+            Can(number) => self.live.contains(&number) && self.assigned,
             Check => self.active && self.assigned,
         };
         (yes, self)
     }
 }
 
-/// What changes something and is refused is refused by what is stored, which is for a moment ahead of what checks see; and
-/// a login is refused where the account changed while it was verified. So beside a change it may be refused in any state.
+/// A login is refused where the account changed while it was verified: beside a change it may be refused in any state.
 fn may_refuse(history: &[Done], refused: &Done) -> bool {
-    let changes = |call: Call| !matches!(call, Authenticate(_) | Call::Can(_) | Check);
+    let changes = |call: Call| !matches!(call, Authenticate(_) | Can(_) | Check);
     let beside = |done: &Done| done.began < refused.ended && done.ended > refused.began && done != refused;
-    changes(refused.call) && !refused.yes && history.iter().any(|done| changes(done.call) && beside(done))
+    matches!(refused.call, Login(..))
+        && !refused.yes
+        && history.iter().any(|done| changes(done.call) && beside(done))
 }
 
 /// A way of telling what has ended: the state, and which calls under way have taken effect, in rising order.

@@ -25,13 +25,18 @@ mod source {
     pub(crate) mod store;
     pub(crate) mod text;
 
+    pub(crate) mod session {
+        pub(crate) mod impersonation;
+        pub(crate) use impersonation::Impersonator;
+    }
+
     pub(crate) mod engine {
         pub(crate) mod view;
     }
 }
 
 use source::{
-    assurance, clock, engine, error, flag, grant, id, permission, role, scope, secret, store, text,
+    assurance, clock, engine, error, flag, grant, id, permission, role, scope, secret, session, store, text,
 };
 
 /// The models and their names.
