@@ -72,9 +72,9 @@ pub use engine::{
     Decision, Delegations, Devices, EmailChange, EmailChangeStep, Event, EventKind, Explanation, Factors,
     FeedItem, Finding, FlagExplanation, FlagStep, Flags, History, Impact, IssuedApiKey, IssuedTicket, KeyUse,
     Link, Login, LoginStep, MagicLink, Maintainer, MaintainerStatus, Maintenance, MaintenanceFailure,
-    MaintenanceSchedule, Notification, ObjectOperation, Page, PageRequest, PasswordReset, Permissions,
-    Portcullis, Principal, Review, Roles, Scopes, SeparationOfDuty, Sessions, Standing, Statistics,
-    Subscription, Tickets, TotpEnrolment, UnusedRole, Users, Verification, WhatIf,
+    MaintenanceSchedule, Notification, ObjectOperation, OwnSession, Page, PageRequest, PasswordReset,
+    Permissions, Portcullis, Principal, Review, Roles, Scopes, SeparationOfDuty, Sessions, Standing,
+    Statistics, Subscription, Tickets, TotpEnrolment, UnusedRole, Users, Verification, WhatIf,
 };
 #[cfg(feature = "passkeys")]
 pub use engine::{PasskeyLogin, Passkeys};
@@ -99,7 +99,7 @@ pub use secret::{Entropy, SystemEntropy};
 pub use separation::{Separation, SeparationKind};
 pub use session::{
     Client, Impersonation, ImpersonationPolicy, Impersonator, ParallelSessions, RefreshPolicy, Session,
-    SessionLimits,
+    SessionFilter, SessionLimits,
 };
 #[cfg(feature = "tokio")]
 pub use surface::AsyncPortcullis;

@@ -37,6 +37,28 @@ impl Network {
         }
     }
 
+    /// The network of that many leading bits that an address lies in; the bits behind them are cut off. `192.0.2.77` with
+    /// 24 is `192.0.2.0/24`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for more bits than the address has: 32, or 128.
+    pub fn new(address: IpAddr, prefix: u8) -> Result<Self> {
+        let (most, found) = match address.to_canonical() {
+            v4 @ IpAddr::V4(_) => (32, v4),
+            v6 @ IpAddr::V6(_) => (128, v6),
+        };
+        if prefix > most {
+            return Err(Error::invalid("network", format!("has {prefix} bits; {found} has {most}")));
+        }
+        Ok(Self::of(found, Prefixes { v4: prefix, v6: prefix }))
+    }
+
+    /// Whether an address lies in it.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        Self::of(address, Prefixes { v4: self.prefix, v6: self.prefix }) == *self
+    }
+
     /// Its first address.
     #[must_use]
     pub const fn address(&self) -> IpAddr {
@@ -102,6 +124,21 @@ mod tests {
             ("2001:db8:1:2:3::4", 24, 128, "2001:db8:1:2:3::4/128"),
         ] {
             assert_eq!(of(address, v4, v6), network);
+        }
+    }
+
+    #[test]
+    fn a_network_has_the_addresses_of_its_leading_bits() {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let net = Network::new(ip("192.0.2.77"), 24).unwrap();
+        assert_eq!(net.to_string(), "192.0.2.0/24");
+        assert!(net.contains(ip("192.0.2.255")) && net.contains(ip("::ffff:192.0.2.1")));
+        assert!(!net.contains(ip("192.0.3.0")) && !net.contains(ip("::")));
+        let all = Network::new(ip("::1"), 0).unwrap();
+        assert!(all.contains(ip("2001:db8::1")) && !all.contains(ip("192.0.2.1")));
+        assert!(Network::new(ip("2001:db8::1"), 128).unwrap().contains(ip("2001:db8::1")));
+        for (address, prefix) in [("192.0.2.1", 33), ("::ffff:192.0.2.1", 33), ("::1", 129)] {
+            assert_eq!(Network::new(ip(address), prefix).unwrap_err().field(), Some("network"));
         }
     }
 

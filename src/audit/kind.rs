@@ -36,7 +36,7 @@ kinds! {
     3 PasswordChange "authn_password_change",
     /// A session was revoked.
     4 SessionRevoked "session_revoked",
-    /// Every session of a user was revoked, or every one but one.
+    /// Every session of a user was revoked, or every one but one; or all that match a filter, or of all users.
     5 SessionsRevoked "sessions_revoked",
     /// Sessions past their end were removed.
     6 SessionExpired "session_expired",
@@ -232,6 +232,11 @@ kinds! {
     144 ImpersonationStarted "authn_impersonation_start",
     /// Somebody was refused to act as another user, or, acting as one, what is for that user alone; the detail says what.
     145 ImpersonationRefused "authn_impersonation_fail",
+    /// The end of all sessions that match a filter, or of those of the users at a scope, was asked for; the detail has which,
+    /// and a number by which the record of its completion is found.
+    146 SessionsEndRequested "sessions_revoke_requested",
+    /// A session got another label.
+    147 SessionLabelled "session_labelled",
 }
 
 impl AuditKind {

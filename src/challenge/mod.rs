@@ -57,6 +57,8 @@ pub(crate) struct ChallengeRecord {
     pub(crate) enrolling: Option<FactorId>,
     /// The session that the new one is to take the place of.
     pub(crate) replaces: Option<SessionId>,
+    /// The era of sessions when the login began: it is over once another one has begun.
+    pub(crate) era: u16,
 }
 
 /// A code that was sent to the user, for this login and no other.

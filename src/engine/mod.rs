@@ -10,6 +10,7 @@ mod authority;
 mod between;
 mod bookkeeping;
 mod builder;
+mod bulk;
 mod context;
 mod declare;
 mod delegations;
@@ -35,6 +36,7 @@ mod impersonation;
 mod import;
 mod login;
 mod maintainer;
+mod own_sessions;
 mod page;
 #[cfg(feature = "passkeys")]
 mod passkeys;
@@ -84,6 +86,7 @@ pub(crate) use import::{Claim, Claims, Newcomer, Newcomers};
 pub use login::PasskeyLogin;
 pub use login::{Answer, Challenge, CodeToSend, Credentials, Login, LoginStep};
 pub use maintainer::{Maintainer, MaintainerStatus, MaintenanceFailure, MaintenanceSchedule};
+pub use own_sessions::OwnSession;
 pub use page::{Cursor, Page, PageRequest};
 #[cfg(feature = "passkeys")]
 pub use passkeys::Passkeys;
@@ -161,6 +164,7 @@ const TABLES: &[&[Table]] = &[
     crate::factor::TABLES,
     crate::audit::TABLES,
     bookkeeping::TABLES,
+    bulk::TABLES,
 ];
 
 /// A handle to a database of users, roles, sessions and audit records.
@@ -298,6 +302,8 @@ pub(crate) struct Engine {
     /// Where the next look for idle sessions begins.
     idle_round: Mutex<u32>,
     ending: ending::Guard,
+    /// Whoever ends sessions in bulk; see `bulk`.
+    bulk: Mutex<()>,
     rules: Rules,
     names: NameRules,
     timeline: Arc<Timeline>,
@@ -367,7 +373,7 @@ impl Engine {
         let view = Arc::new(View::new()?);
         load(&*store, &view)?;
         let user_ids = ids::UserIds::default();
-        let latest = if trust_clock { clock.now() } else { latest_record(&*store)? };
+        let latest = if trust_clock { clock.now() } else { timeline::latest_record(&*store)? };
         let timeline = Arc::new(Timeline::starting(clock.now(), latest));
         store.watch(Arc::new(feed.relay(&view, &clock, &timeline, &ending)));
         let turns = write::Turns::default();
@@ -393,6 +399,7 @@ impl Engine {
             feed,
             idle_round: Mutex::new(0),
             ending: ending::Guard::new(ending),
+            bulk: Mutex::new(()),
             rules,
             names,
             timeline,
@@ -405,6 +412,11 @@ impl Engine {
         };
         // Sessions that a crash has left to a role for which they are not sure enough: nobody gets in before they end.
         engine.finish_demands()?;
+        // Those that were to end when a crash came, and those that end with each open.
+        if session_policy.ends_at_open {
+            engine.begin_era(Actor::System.into(), "of everybody, at the open")?;
+        }
+        engine.finish_endings()?;
         // Nothing depends on this sweep, so that what it can not read or decode keeps nobody out; but a handle that
         // stopped while it ran is not handed out.
         match engine.sweep_leftovers(OPEN_SWEEP) {
@@ -417,15 +429,6 @@ impl Engine {
     fn now(&self) -> Timestamp {
         self.timeline.at(self.clock.now())
     }
-}
-
-/// When the newest audit record was written.
-fn latest_record(store: &dyn Store) -> Result<Timestamp> {
-    let scan = Scan { prefix: &[], after: None, limit: 1, descending: true };
-    let rows = store.scan(crate::audit::AUDIT, &scan)?;
-    rows.first().map_or(Ok(Timestamp::from_millis(0)), |row| {
-        crate::audit::decode(&row.key, &row.value).map(|(record, _)| record.time)
-    })
 }
 
 /// Fills the view from the store, through the same function that follows commits.

@@ -62,7 +62,7 @@ impl Sessions<'_> {
         self.page_by(SESSION_BY_EXPIRY, &[], page)
     }
 
-    fn page_by(&self, index: Table, prefix: &[u8], page: &PageRequest) -> Result<Page<Session>> {
+    pub(super) fn page_by(&self, index: Table, prefix: &[u8], page: &PageRequest) -> Result<Page<Session>> {
         let engine = self.gate.engine();
         let (found, next) =
             store::page_by::<SessionRecord>(&*engine.store, index, &page.scan(index, prefix)?)?;
@@ -92,31 +92,10 @@ impl Sessions<'_> {
     pub fn revoke_others(&self, keep: SessionId) -> Result<()> {
         let engine = self.gate.engine();
         let (user, _) = engine.write(self.gate.actor(), |plan| {
-            let kept = read_live_session(engine, keep)?;
+            let kept = expect_live_session(engine, plan, keep)?;
             let user = kept.record.user;
-            let account = user::read_user(plan.store, user)?;
-            // INVARIANT: that the session has not been ended is decided from rows which the commit expects unchanged.
-            // The view may be a commit behind them, and lifting a session that was just ended would revive it.
-            if kept.record.generation < account.record.generation
-                || !account.record.status.is_active_at(plan.now)
-            {
-                return Err(Error::not_found("session", keep));
-            }
-            if kept.record.era != session::expect_era(plan.store, &mut plan.batch)? {
-                return Err(Error::not_found("session", keep));
-            }
             warrant::may_administer(plan, user, "revoke sessions")?;
-            plan.batch.expect_unchanged(&account);
-            // The session moves to the new generation before the user does: readers that look in between find one
-            // that is not older than its user, so the kept session is live throughout.
-            let mut moved = kept.record.clone();
-            moved.generation = account.record.generation.saturating_add(1);
-            plan.batch.replace(&kept, &moved)?;
-            stage_end_all(
-                plan,
-                user,
-                Entry::of(Subject::User(user)).and(Subject::Session(keep)).detail("all but one"),
-            )?;
+            stage_end_others(plan, &kept)?;
             Ok(user)
         })?;
         engine.sweep_after(Leftover::Sessions(user));
@@ -137,18 +116,52 @@ impl Sessions<'_> {
         Ok(())
     }
 
-    /// Ends every session of every user: one small commit, however many there are. API keys and devices stay.
+    /// Ends every session of every user, and every login under way: one small commit, however many there are. API keys and
+    /// devices stay.
+    ///
+    /// What is left of the sessions is removed by [`maintain`](Portcullis::maintain). Twice in 65,535 times, all that is left
+    /// of earlier times is removed first, which reads every session.
     ///
     /// # Errors
-    /// `LimitExceeded` at the 65,535th time in the life of a database; `Denied` for a delegated handle; the storage kinds.
+    /// `Denied` for a delegated handle; the storage kinds.
     pub fn revoke_everything(&self) -> Result<()> {
         self.gate.refuse_delegated("revoke every session")?;
-        self.gate.engine().write(self.gate.actor(), |plan| {
-            session::stage_next_era(plan.store, &mut plan.batch)?;
-            plan.record(AuditKind::SessionsRevoked, Entry::default().detail("of everybody"))
-        })?;
-        Ok(())
+        self.gate.engine().begin_era(self.gate.actor(), "of everybody")
     }
+}
+
+/// The session, if it is live, by rows that the commit expects unchanged.
+// INVARIANT: that the session has not been ended is decided from those rows. The view may be a commit behind them, and
+// lifting a session that was just ended would revive it.
+pub(super) fn expect_live_session(
+    engine: &Engine,
+    plan: &mut Plan<'_>,
+    id: SessionId,
+) -> Result<Stored<SessionRecord>> {
+    let found = read_live_session(engine, id)?;
+    let account = user::read_user(plan.store, found.record.user)?;
+    if found.record.generation < account.record.generation
+        || !account.record.status.is_active_at(plan.now)
+        || found.record.era != session::expect_era(plan.store, &mut plan.batch)?
+    {
+        return Err(Error::not_found("session", id));
+    }
+    plan.batch.expect_unchanged(&account);
+    plan.batch.expect_unchanged(&found);
+    Ok(found)
+}
+
+/// Ends every session of the user but one that is live.
+pub(super) fn stage_end_others(plan: &mut Plan<'_>, kept: &Stored<SessionRecord>) -> Result<()> {
+    let (user, keep) = (kept.record.user, kept.record.id);
+    let account = user::read_user(plan.store, user)?;
+    // The session moves to the new generation before the user does: readers that look in between find one
+    // that is not older than its user, so the kept session is live throughout.
+    let mut moved = kept.record.clone();
+    moved.generation = account.record.generation.saturating_add(1);
+    plan.batch.replace(kept, &moved)?;
+    let entry = Entry::of(Subject::User(user)).and(Subject::Session(keep)).detail("all but one");
+    stage_end_all(plan, user, entry)
 }
 
 fn stage_end_all(plan: &mut Plan<'_>, user: UserId, entry: Entry) -> Result<()> {
@@ -178,7 +191,7 @@ impl Engine {
     }
 
     /// The session as it is now, with the last-seen time of the view; `None` if it is dead.
-    fn live(&self, stored: Stored<SessionRecord>) -> Option<Session> {
+    pub(super) fn live(&self, stored: Stored<SessionRecord>) -> Option<Session> {
         let found = self.view.find(stored.record.id)?;
         if stored.record.impersonator.is_some_and(|by| !self.is_behind(&by)) {
             return None;

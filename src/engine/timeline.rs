@@ -1,12 +1,14 @@
 //! One time for the whole engine: it follows the clock, and never goes back when the clock does.
 
 use crate::clock::Timestamp;
+use crate::error::Result;
+use crate::store::{Scan, Store};
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How far the clock may run ahead of the last reading that was written down. A jump back is noticed to within this,
 /// so the time can go back by so much at most.
-const STEP_MILLIS: u64 = 1000;
+pub(super) const STEP_MILLIS: u64 = 1000;
 
 /// Turns readings of the clock into times that go on.
 ///
@@ -54,6 +56,15 @@ impl Timeline {
         self.last.store(last - lost, Ordering::Release);
         Timestamp::from_millis(reading.saturating_add(ahead))
     }
+}
+
+/// When the newest audit record was written.
+pub(super) fn latest_record(store: &dyn Store) -> Result<Timestamp> {
+    let scan = Scan { prefix: &[], after: None, limit: 1, descending: true };
+    let rows = store.scan(crate::audit::AUDIT, &scan)?;
+    rows.first().map_or(Ok(Timestamp::from_millis(0)), |row| {
+        crate::audit::decode(&row.key, &row.value).map(|(record, _)| record.time)
+    })
 }
 
 #[cfg(test)]

@@ -114,6 +114,8 @@ impl Engine {
         };
         let full = |count: Result<usize>| count.map(|count| (count, count >= budget));
         let (leftovers, _) = part(&|| full(self.sweep_leftovers(budget)));
+        let (of_eras, _) = part(&|| full(self.sweep_endings(budget)));
+        let leftovers = leftovers.saturating_add(of_eras);
         let (expired_sessions, expired) = part(&|| full(self.sweep_expired(budget)));
         let (idle_sessions, idle) = part(&|| self.sweep_idle(budget));
         let (expired_keys, keys) = part(&|| full(self.sweep_keys(budget)));
@@ -127,7 +129,7 @@ impl Engine {
         let (expired_signed, signed) = part(&|| full(self.sweep_signed(budget)));
         let (_, marked) = part(&|| {
             let markers = self.slice::<LeftoverRecord>(LEFTOVER, &[], 1)?;
-            Ok((0, !markers.is_empty()))
+            Ok((0, !markers.is_empty() || self.has_endings()?))
         });
         let more = expired
             || idle

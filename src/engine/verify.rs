@@ -1,6 +1,7 @@
 //! `verify`: the whole database against itself, and the read model against the database.
 
 use super::bookkeeping::{LeftoverRecord, ProtectionRecord, SequenceRecord};
+use super::bulk::EndingRecord;
 use super::view::{Holding, Part};
 use super::{Engine, Portcullis};
 use crate::access::AccessRecord;
@@ -71,8 +72,7 @@ impl Portcullis {
     /// agree in both directions, that separated duties are, that no session has a role it is not sure enough for, that the audit log has no gap and its chain ends in the head,
     /// and that the read model says of every role, flag, user and session what the records say.
     ///
-    /// It reads everything, so it takes seconds on a large database. Changes by others while it runs can show as
-    /// problems that are none: run it on a quiet database, or again.
+    /// It reads everything. Changes by others while it runs can show as problems that are none: run it again then.
     ///
     /// # Errors
     /// The storage kinds; what is wrong with the content is in the result and no error.
@@ -120,6 +120,7 @@ impl Portcullis {
         engine.verify_table::<SequenceRecord>(&mut found)?;
         engine.verify_table::<LeftoverRecord>(&mut found)?;
         engine.verify_table::<ProtectionRecord>(&mut found)?;
+        engine.verify_table::<EndingRecord>(&mut found)?;
         engine.verify_audit(&mut found)?;
         if found.is_sound() {
             engine.verify_policy(&mut found)?;
@@ -478,6 +479,7 @@ pub(crate) fn decode_as_every_record(bytes: &[u8]) -> usize {
         + taken::<FlagRuleRecord>(bytes)
         + taken::<SessionRecord>(bytes)
         + taken::<SessionEraRecord>(bytes)
+        + taken::<EndingRecord>(bytes)
         + taken::<SignedRecord>(bytes)
         + taken::<ApiKeyRecord>(bytes)
         + taken::<ApiKeyTurnRecord>(bytes)

@@ -153,13 +153,18 @@ impl Plan<'_> {
         Err(self.refuse(tried))
     }
 
+    /// A number by which a marker of this change is told from those of others.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "any 64 of the 128 random bits tell two markers apart"
+    )]
+    pub(crate) const fn mark(&self) -> u64 {
+        self.operation as u64
+    }
+
     /// Remembers, in the same commit, rows that are to be swept after it.
     pub(crate) fn leave(&mut self, what: Leftover) -> Result<LeftoverRecord> {
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "any 64 of the 128 random bits tell two markers apart"
-        )]
-        let record = LeftoverRecord { what, mark: self.operation as u64 };
+        let record = LeftoverRecord { what, mark: self.mark() };
         self.batch.insert(&record)?;
         Ok(record)
     }

@@ -1,14 +1,16 @@
 //! Sessions: who is logged in, from where, and until when.
 
 mod family;
+mod filter;
 mod impersonation;
 mod ops;
 mod record;
 
 pub use family::RefreshPolicy;
 pub(crate) use family::{Family, Former, Standing};
+pub use filter::SessionFilter;
 pub use impersonation::{Impersonation, ImpersonationPolicy, Impersonator};
-pub(crate) use ops::{era, expect_era, stage_next_era};
+pub(crate) use ops::{comes_again, era, expect_era, is_of_era, next_era, stage_next_era, stage_same_era};
 pub(crate) use record::{
     SESSION, SESSION_BY_EXPIRY, SESSION_BY_USER, SESSION_ERA, SessionEraRecord, SessionRecord, TABLES,
 };
@@ -257,10 +259,12 @@ pub(crate) struct SessionPolicy {
     pub(crate) parallel: ParallelSessions,
     /// How long a second factor counts after it was proved.
     pub(crate) assurance_age: Option<Duration>,
+    /// Whether an open ends every session.
+    pub(crate) ends_at_open: bool,
 }
 
 impl Default for SessionPolicy {
     fn default() -> Self {
-        Self { parallel: ParallelSessions::Unlimited, assurance_age: None }
+        Self { parallel: ParallelSessions::Unlimited, assurance_age: None, ends_at_open: false }
     }
 }

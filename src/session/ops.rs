@@ -1,9 +1,14 @@
 //! The era that sessions are opened in.
 
 use super::record::{SESSION_ERA, SessionEraRecord};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::id::Key;
 use crate::store::{self, Batch, Expect, Store};
+
+/// What has no era, so that the end of one does not concern it.
+const NO_ERA: u16 = u16::MAX;
+/// The highest era that there can be. After it they begin anew at the first.
+const LAST_ERA: u16 = NO_ERA - 1;
 
 /// The present era.
 pub(crate) fn era(store: &dyn Store) -> Result<u16> {
@@ -24,20 +29,59 @@ pub(crate) fn expect_era(store: &dyn Store, batch: &mut Batch) -> Result<u16> {
     }
 }
 
-/// The highest era that there can be; sessions of no era have one above it.
-const LAST_ERA: u16 = u16::MAX - 1;
+/// Whether what began in one era is not ended where the present one is another.
+pub(crate) const fn is_of_era(began: u16, present: u16) -> bool {
+    began == present || began == NO_ERA
+}
+
+/// The era after that one.
+pub(crate) const fn next_era(era: u16) -> u16 {
+    if era >= LAST_ERA { 0 } else { era + 1 }
+}
+
+/// Whether an era of that number is to begin only once no session of an earlier one of that number can be left.
+///
+/// INVARIANT: when the first or the last era begins, there are no sessions but those of the era before it. So those of any
+/// other number are gone before it comes again, however slowly they are swept: between two eras of one number lies the
+/// beginning of the first one, and, for the first and the last themselves, their own.
+pub(crate) const fn comes_again(next: u16) -> bool {
+    next == 0 || next == LAST_ERA
+}
 
 /// Ends the present era.
 pub(crate) fn stage_next_era(store: &dyn Store, batch: &mut Batch) -> Result<()> {
     let old = store::read::<SessionEraRecord>(store, &0)?;
-    let era = old.as_ref().map_or(0, |row| row.record.era);
-    if era >= LAST_ERA {
-        let message = "every session was ended 65,534 times, as often as can be; end those of each user";
-        return Err(Error::limit("session", message));
-    }
-    let new = SessionEraRecord { era: era + 1 };
+    let new = SessionEraRecord { era: next_era(old.as_ref().map_or(0, |row| row.record.era)) };
     match old {
         Some(old) => batch.replace(&old, &new),
         None => batch.insert(&new),
+    }
+}
+
+/// Goes on with the present era and has every login planned anew that was planned before this commit.
+pub(crate) fn stage_same_era(store: &dyn Store, batch: &mut Batch) -> Result<()> {
+    match store::read::<SessionEraRecord>(store, &0)? {
+        Some(old) => batch.replace(&old, &old.record),
+        None => batch.insert(&SessionEraRecord { era: 0 }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn eras_go_round_and_pass_by_the_one_of_what_has_none() {
+        let (mut era, mut begun) = (0, 0u32);
+        loop {
+            let next = next_era(era);
+            assert!(next != NO_ERA && !is_of_era(era, next) && is_of_era(NO_ERA, next));
+            assert_eq!(comes_again(next), next == 0 || next == LAST_ERA);
+            (era, begun) = (next, begun + 1);
+            if era == 0 {
+                break;
+            }
+        }
+        assert_eq!(begun, u32::from(NO_ERA));
     }
 }

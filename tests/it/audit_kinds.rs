@@ -474,7 +474,7 @@ fn every_change_writes_exactly_one_record_that_says_who_did_what_to_whom() {
         sound(&scene.gate);
     }
     kinds.extend(ELSEWHERE);
-    kinds.extend(PRESENTED.into_iter().chain(KEYS));
+    kinds.extend(PRESENTED.into_iter().chain(KEYS).chain(crate::bulk::KINDS));
     kinds.extend(crate::impersonation::KINDS);
     assert!(kinds.iter().eq(AuditKind::ALL), "{kinds:?}");
 }

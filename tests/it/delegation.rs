@@ -69,17 +69,21 @@ fn no_change_is_open_to_a_delegated_handle_without_a_delegation() {
 #[test]
 fn what_is_written_in_nobodys_name_is_known() {
     let known = [
-        ("api_keys/expired.rs", 1),     // keys past their end
-        ("demand.rs", 1),               // the end of sessions of which a role comes to ask more
-        ("idle.rs", 1),                 // sessions past their idle limit
-        ("ids.rs", 1),                  // blocks of numbers
-        ("impersonation/mod.rs", 1),    // somebody begins to act as another user, in the name of who does
+        ("api_keys/expired.rs", 1), // keys past their end
+        ("bulk/eras.rs", 1),
+        ("bulk/mod.rs", 3),
+        ("bulk/scope.rs", 1),
+        ("demand.rs", 1),            // the end of sessions of which a role comes to ask more
+        ("idle.rs", 1),              // sessions past their idle limit
+        ("ids.rs", 1),               // blocks of numbers
+        ("impersonation/mod.rs", 1), // somebody begins to act as another user, in the name of who does
         ("login/answer.rs", 3), // a code to be sent, a factor enrolled at a login, a wrong answer counted
         ("login/change.rs", 1), // a change of password, in the name of who knows the present one
         ("login/complete.rs", 1), // a login, in the name of who proves to be that user
         ("login/passkey.rs", 1), // what a login asks of a passkey
         ("login/reauthenticate.rs", 1), // a step up, in the name of who holds the session
         ("login/refusal.rs", 3), // a refused login, and a code whose hash can not be verified
+        ("own_sessions.rs", 2), // a user's own sessions, in the name of who is in one of them
         ("passkeys/assertion.rs", 1), // the secret that the first use of passkeys makes
         ("passkeys/probe.rs", 2), // for tests only
         ("passwords.rs", 3),    // a user's own change, its refusal, and a breach check that failed

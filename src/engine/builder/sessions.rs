@@ -19,6 +19,24 @@ impl Builder {
         self
     }
 
+    /// Whether every open ends all sessions that there were, as [`Sessions::revoke_everything`](crate::Sessions::revoke_everything)
+    /// does, before it hands out the database. Not by default.
+    ///
+    /// For whoever puts copies of a database back: an old copy has sessions that were ended since. With this nobody comes in
+    /// by one of them, and everybody logs in anew after each restart.
+    ///
+    /// ```
+    /// # fn main() -> portcullis::Result<()> {
+    /// let gate = portcullis::Portcullis::builder().end_sessions_at_open(true).in_memory()?;
+    /// # drop(gate);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn end_sessions_at_open(mut self, end: bool) -> Self {
+        self.session_policy.ends_at_open = end;
+        self
+    }
+
     /// How long a second factor counts after it was proved: then [`Principal::assurance`](crate::Principal::assurance)
     /// falls back to [`Assurance::One`](crate::Assurance::One). Default: as long as the session lives.
     pub fn assurance_age(mut self, age: Duration) -> Self {

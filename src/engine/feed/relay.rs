@@ -16,7 +16,7 @@ use crate::id::{ApiKeyId, Flag, Key, RoleId, ScopeId, SessionId, UserId};
 use crate::permission::Permission;
 use crate::role::{ROLE, ROLE_DENY, ROLE_GRANT};
 use crate::scope::SCOPE;
-use crate::session::{SESSION, SESSION_ERA};
+use crate::session::{SESSION, SESSION_ERA, SessionEraRecord, is_of_era};
 use crate::store::{Change, Sink, decode};
 use crate::user::USER;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -85,6 +85,10 @@ impl Relay {
                 let Some(line) = line.filter(|line| line.is_in_time(now)) else { return Ok(None) };
                 Before::Told(Kind::ApiKeyEnded { key, user: line.user })
             }
+            // It is also written without a new era: see `bulk`.
+            (SESSION_ERA, Some(value)) if decode::<SessionEraRecord>(value)?.era == self.view.era() => {
+                return Ok(None);
+            }
             (SESSION_ERA, _) => Before::Told(Kind::EverySessionEnded),
             (ASSIGNMENT, Some(value)) => {
                 let AssignmentRecord { user, terms, .. } = decode(value)?;
@@ -143,7 +147,7 @@ impl Relay {
     /// then. One whose user is refused at present goes on when that ends.
     fn may_be_used(&self, line: &SessionLine, now: ViewTime) -> bool {
         line.is_in_time(now)
-            && line.era >= self.view.era()
+            && is_of_era(line.era, self.view.era())
             && self.view.user(line.user).is_some_and(|(_, generation)| line.generation >= generation)
     }
 

@@ -243,7 +243,7 @@ impl Engine {
         let actor = store::read::<UserRecord>(plan.store, &by.user)?.ok_or_else(ended)?;
         let era = session::expect_era(plan.store, &mut plan.batch)?;
         if own.record.generation < actor.record.generation
-            || own.record.era < era
+            || own.record.era != era
             || own.record.expires <= plan.now
             || !actor.record.status.is_active_at(plan.now)
         {

@@ -17,7 +17,7 @@ use crate::factor::{self, FactorRecord, Secret};
 use crate::history::LoginOutcome;
 use crate::id::FactorId;
 use crate::secret::SecretText;
-use crate::session::Client;
+use crate::session::{self, Client};
 use crate::store::{self, Stored};
 use crate::user::{Contact, ContactRecord, UserRecord};
 use std::fmt;
@@ -328,7 +328,10 @@ pub(super) fn under_way(
     let live = store::read::<ChallengeRecord>(plan.store, &found.record.id)?;
     let live = live.filter(|live| live.record.expires > plan.now).ok_or_else(ended)?;
     let account = store::read::<UserRecord>(plan.store, &live.record.user)?.ok_or_else(ended)?;
-    if account.record.generation != live.record.generation || !account.record.status.is_active_at(plan.now) {
+    if account.record.generation != live.record.generation
+        || !account.record.status.is_active_at(plan.now)
+        || live.record.era != session::expect_era(plan.store, &mut plan.batch)?
+    {
         return Err(ended());
     }
     Ok(live)

@@ -22,7 +22,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::history::LoginOutcome;
 use crate::id::UserId;
 use crate::role;
-use crate::session::{Client, SessionRecord};
+use crate::session::{self, Client, SessionRecord};
 use crate::store::{self, Batch, Stored};
 use crate::user::{self, UserRecord};
 use std::time::Duration;
@@ -237,7 +237,10 @@ impl Engine {
         let Some(live) = store::read::<ChallengeRecord>(plan.store, &challenge.record.id)? else {
             return Ok(Err(Refusal::Changed));
         };
-        if live.record.generation != progress.generation || live.record.expires <= plan.now {
+        if live.record.generation != progress.generation
+            || live.record.expires <= plan.now
+            || live.record.era != session::expect_era(plan.store, &mut plan.batch)?
+        {
             return Ok(Err(Refusal::Changed));
         }
         let method = match entered {
@@ -390,6 +393,7 @@ impl Engine {
                 assertion: None,
                 enrolling: None,
                 replaces: proved.replaces,
+                era: session::expect_era(plan.store, &mut plan.batch)?,
             };
             challenge::stage_challenge(plan.store, &mut plan.batch, &record)?;
         }

@@ -14,6 +14,6 @@ impl View {
         let aside = spot.aside();
         matches!(cell.read(now).standing, Standing::Active | Standing::Lifted)
             && aside.generation() >= cell.generation()
-            && aside.era() >= self.counters.era.load(Ordering::Acquire)
+            && crate::session::is_of_era(aside.era(), self.counters.era.load(Ordering::Acquire))
     }
 }

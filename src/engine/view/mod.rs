@@ -46,6 +46,7 @@ pub(crate) use users::UserState;
 use crate::error::Result;
 use crate::id::{ScopeId, SessionId, UserId};
 use crate::permission::{Permission, PermissionSet};
+use crate::session::is_of_era;
 use flags::FlagStates;
 use keys::Rates;
 use lines::{Lines, Search, Spot};
@@ -402,8 +403,8 @@ impl View {
             Standing::Active | Standing::Lifted => {}
         }
         // A session may be ahead of its user for a moment: the one that is kept while all others end.
-        let current =
-            generation >= cell.generation() && aside.era() >= self.counters.era.load(Ordering::Acquire);
+        let current = generation >= cell.generation()
+            && is_of_era(aside.era(), self.counters.era.load(Ordering::Acquire));
         let turn = self.counters.turn.read();
         let set = match selection {
             0 => reading.set(),

@@ -157,11 +157,18 @@ impl Model {
         verdict(self.user_active(of).is_some() && self.holds(of, n))
     }
 
+    fn era(&self) -> u16 {
+        match self.0.get(&Key::Era) {
+            Some(Era(present)) => *present,
+            _ => 0,
+        }
+    }
+
     fn check_session(&self, id: u64, n: u32) -> Answer {
         match self.0.get(&Key::Session(id)) {
             Some(Session(_, Some((of, generation, deadline, idle, era))))
                 if *deadline > 1000
-                    && !matches!(self.0.get(&Key::Era), Some(Era(due)) if era < due)
+                    && (*era == self.era() || *era == u16::MAX)
                     && (*idle == 0 || 990 + idle > 1000)
                     && self.user_active(*of).is_some_and(|current| *generation >= current) =>
             {
