@@ -128,4 +128,6 @@ pub mod _docs {
     pub mod guide {}
     #[doc = include_str!("docs/rbac.md")]
     pub mod rbac {}
+    #[doc = include_str!("docs/sessions.md")]
+    pub mod sessions {}
 }

@@ -46,7 +46,7 @@
 //! | what the database knows of a use | last seen, and from where | nothing |
 //! | to read it | says nothing | says who, which session and which permissions to whoever sees it: it is signed, not encrypted |
 //! | a stolen copy of the secrets | the database holds digests only | whoever has the signing key makes any token, for every holder |
-//! | size | 58 bytes | 600 bytes or so, and each permission by name |
+//! | size | 63 bytes | 600 bytes or so, and each permission by name |
 //! | to check it | a digest and a look-up in memory, some 0.2 µs | a signature of Ed25519, tens of µs |
 //!
 //! So: short lives, a feed where sessions matter, only the permissions that the audience needs, and the session's own
