@@ -427,7 +427,7 @@ impl Engine {
 
     /// The time now; see [`Timeline`].
     fn now(&self) -> Timestamp {
-        self.timeline.at(self.clock.now())
+        self.timeline.at(|| self.clock.now())
     }
 }
 

@@ -30,14 +30,14 @@ impl Timeline {
         Self { last: AtomicU64::new(clock.as_millis()), ahead: AtomicU64::new(ahead), jumps: Mutex::new(()) }
     }
 
-    /// The time at a reading of the clock.
-    pub(super) fn at(&self, clock: Timestamp) -> Timestamp {
-        let reading = clock.as_millis();
+    /// The time at a reading of the clock, which is read again where the first reading may have been late to come here.
+    pub(super) fn at(&self, clock: impl Fn() -> Timestamp) -> Timestamp {
+        let reading = clock().as_millis();
         // INVARIANT: `last` is read before `ahead` and written after it, so that whoever sees the lower reading after a
         // jump sees what was added for it.
         let last = self.last.load(Ordering::Acquire);
         if reading < last {
-            return self.after_jump(reading);
+            return self.after_jump(clock);
         }
         if reading - last > STEP_MILLIS {
             // A failure means that somebody else wrote it down, or that the clock has jumped back since.
@@ -47,9 +47,12 @@ impl Timeline {
     }
 
     #[cold]
-    fn after_jump(&self, reading: u64) -> Timestamp {
+    fn after_jump(&self, clock: impl Fn() -> Timestamp) -> Timestamp {
         let _one = self.jumps.lock();
         let last = self.last.load(Ordering::Acquire);
+        // After `last`: a thread that was put to sleep with its reading has lost nothing, and only a clock that says an
+        // earlier time now was set back.
+        let reading = clock().as_millis();
         let lost = last.saturating_sub(reading);
         let ahead = self.ahead.load(Ordering::Acquire).saturating_add(lost);
         self.ahead.store(ahead, Ordering::Release);
@@ -72,7 +75,7 @@ mod tests {
     use super::*;
 
     fn at(timeline: &Timeline, secs: u64) -> u64 {
-        timeline.at(Timestamp::from_millis(secs * 1000)).as_secs()
+        timeline.at(|| Timestamp::from_millis(secs * 1000)).as_secs()
     }
 
     #[test]
@@ -103,5 +106,21 @@ mod tests {
             });
             assert_eq!(at(&timeline, 1000), 9000);
         }
+    }
+
+    #[test]
+    fn a_reading_that_comes_late_is_no_jump() {
+        let timeline = Timeline::starting(Timestamp::from_millis(100_000), Timestamp::from_millis(0));
+        // Read before others had seen the clock at 200 seconds, and used after that.
+        let first = std::cell::Cell::new(true);
+        let late = || {
+            if first.replace(false) {
+                assert_eq!(at(&timeline, 200), 200);
+                return Timestamp::from_millis(150_000);
+            }
+            Timestamp::from_millis(200_000)
+        };
+        assert_eq!(timeline.at(late).as_secs(), 200);
+        assert_eq!(at(&timeline, 201), 201, "nothing was added");
     }
 }

@@ -1,16 +1,18 @@
 //! Sessions: who is logged in, from where, and until when.
 
+mod eras;
 mod family;
 mod filter;
 mod impersonation;
 mod ops;
 mod record;
 
+pub(crate) use eras::{comes_again, is_of_era, next_era};
 pub use family::RefreshPolicy;
 pub(crate) use family::{Family, Former, Standing};
 pub use filter::SessionFilter;
 pub use impersonation::{Impersonation, ImpersonationPolicy, Impersonator};
-pub(crate) use ops::{comes_again, era, expect_era, is_of_era, next_era, stage_next_era, stage_same_era};
+pub(crate) use ops::{era, expect_era, stage_next_era, stage_same_era};
 pub(crate) use record::{
     SESSION, SESSION_BY_EXPIRY, SESSION_BY_USER, SESSION_ERA, SessionEraRecord, SessionRecord, TABLES,
 };

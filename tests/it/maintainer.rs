@@ -92,12 +92,20 @@ fn a_session_in_use_survives_whoever_sweeps() {
     let used: Vec<Login> = (0..8).map(|_| world.login("ada")).collect();
     let mut maintainer = gate.start_maintenance(quick().budget(1)).unwrap();
     let over = AtomicBool::new(false);
+    /// Ends the other thread also where the test fails.
+    struct Ends<'a>(&'a AtomicBool);
+    impl Drop for Ends<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !over.load(Ordering::Relaxed) {
                 gate.maintain(3).unwrap();
             }
         });
+        let _ends = Ends(&over);
         for round in 0..300 {
             let left = world.login("ada");
             world.clock.advance(Duration::from_millis(999));
@@ -106,7 +114,6 @@ fn a_session_in_use_survives_whoever_sweeps() {
             }
             drop(left);
         }
-        over.store(true, Ordering::Relaxed);
     });
     // Of those that were left alone, those of the last hour are still there.
     world.after(2);

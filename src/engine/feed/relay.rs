@@ -54,7 +54,7 @@ impl Relay {
     /// The time, by which to tell what is over already. The clock is the application's and this is the commit's thread: where
     /// the clock panics, nothing is over, so that there are more entries and none is missed.
     fn now(&self) -> ViewTime {
-        let now = catch_unwind(AssertUnwindSafe(|| self.timeline.at(self.clock.now())));
+        let now = catch_unwind(AssertUnwindSafe(|| self.timeline.at(|| self.clock.now())));
         now.map_or_else(|_| ViewTime::default(), ViewTime::from)
     }
 

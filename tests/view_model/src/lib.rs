@@ -30,7 +30,9 @@ mod source {
         pub(crate) use rate::RateLimit;
     }
     pub(crate) mod session {
+        pub(crate) mod eras;
         pub(crate) mod impersonation;
+        pub(crate) use eras::is_of_era;
         pub(crate) use impersonation::Impersonator;
     }
 
