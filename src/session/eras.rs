@@ -23,3 +23,23 @@ pub(crate) const fn next_era(era: u16) -> u16 {
 pub(crate) const fn comes_again(next: u16) -> bool {
     next == 0 || next == LAST_ERA
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn eras_go_round_and_pass_by_the_one_of_what_has_none() {
+        let (mut era, mut begun) = (0, 0u32);
+        loop {
+            let next = next_era(era);
+            assert!(next != NO_ERA && !is_of_era(era, next) && is_of_era(NO_ERA, next));
+            assert_eq!(comes_again(next), next == 0 || next == LAST_ERA);
+            (era, begun) = (next, begun + 1);
+            if era == 0 {
+                break;
+            }
+        }
+        assert_eq!(begun, u32::from(NO_ERA));
+    }
+}

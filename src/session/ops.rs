@@ -42,23 +42,3 @@ pub(crate) fn stage_same_era(store: &dyn Store, batch: &mut Batch) -> Result<()>
         None => batch.insert(&SessionEraRecord { era: 0 }),
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn eras_go_round_and_pass_by_the_one_of_what_has_none() {
-        let (mut era, mut begun) = (0, 0u32);
-        loop {
-            let next = next_era(era);
-            assert!(next != NO_ERA && !is_of_era(era, next) && is_of_era(NO_ERA, next));
-            assert_eq!(comes_again(next), next == 0 || next == LAST_ERA);
-            (era, begun) = (next, begun + 1);
-            if era == 0 {
-                break;
-            }
-        }
-        assert_eq!(begun, u32::from(NO_ERA));
-    }
-}
