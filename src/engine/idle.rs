@@ -19,7 +19,7 @@ const SPAN: u32 = 32;
 ///
 /// A request that was let in just before the limit may note its use some time after that, and the session goes on; a
 /// removal must not be faster than such a request.
-const MARGIN: u32 = 3600;
+pub(super) const RESUMABLE: u32 = 3600;
 
 impl Engine {
     /// Writes last-seen times back, several sessions to a commit: up to `budget` sessions among as many pages. Returns how
@@ -73,7 +73,7 @@ impl Engine {
         let (mut removed, mut pages) = (0, 0);
         while removed < budget && pages < budget {
             let (idle, next) =
-                self.view.idle_sessions(*round, SPAN, BATCH.min(budget - removed), MARGIN, self.seconds());
+                self.view.idle_sessions(*round, SPAN, BATCH.min(budget - removed), RESUMABLE, self.seconds());
             pages += SPAN as usize;
             *round = next.unwrap_or(0);
             for portion in idle.chunks(BATCH) {
@@ -93,7 +93,7 @@ impl Engine {
                 let Some(stored) = store::read::<SessionRecord>(plan.store, session)? else { continue };
                 // INVARIANT: the row, which the commit expects unchanged, says that the session is over, and so does the
                 // view, which alone knows uses that are not written back yet.
-                if is_idle(&stored.record, now) && self.view.is_idle_beyond(*session, MARGIN, now) {
+                if is_idle(&stored.record, now) && self.view.is_idle_beyond(*session, RESUMABLE, now) {
                     plan.batch.remove(&stored);
                     count += 1;
                 }
@@ -110,5 +110,5 @@ impl Engine {
 
 fn is_idle(session: &SessionRecord, now: ViewTime) -> bool {
     let end = u64::from(ViewTime::from(session.seen).secs()) + u64::from(session.idle_secs);
-    session.idle_secs > 0 && end + u64::from(MARGIN) <= u64::from(now.secs())
+    session.idle_secs > 0 && end + u64::from(RESUMABLE) <= u64::from(now.secs())
 }

@@ -122,10 +122,12 @@ fn a_session_past_its_idle_limit_is_resumed_and_one_that_has_ended_is_not() {
     let world = world();
     let gate = &world.gate;
     let ada = world.user("ada").id;
-    let idle = world.login("ada");
-    world.after(2 * 3600);
+    let (idle, later) = (world.login("ada"), world.login("ada"));
+    world.after(2 * 3600 - 1);
     assert!(!is_live(gate, idle.token().as_str()));
     let new = done(again(gate, idle.token(), PASSWORD));
+    world.after(1);
+    denied(&again(gate, later.token(), PASSWORD), Denial::Session);
     assert!(is_live(gate, new.token().as_str()) && !is_live(gate, idle.token().as_str()));
     type End<'a> = &'a dyn Fn(&Login);
     let ended: [(&str, End<'_>); 6] = [

@@ -9,6 +9,7 @@ use crate::audit::{Actor, AuditKind, Subject};
 use crate::clock::Timestamp;
 use crate::credential::CredentialRecord;
 use crate::crypto::{Digest, MAX_PASSWORD_BYTES, Presented, Purpose, Source, Verdict};
+use crate::engine::idle::RESUMABLE;
 use crate::engine::throttle::Attempt;
 use crate::engine::write::{Entry, Plan};
 use crate::engine::{Engine, Portcullis, duty};
@@ -18,6 +19,7 @@ use crate::role;
 use crate::session::{self, Client, ParallelSessions, SESSION_BY_USER, SessionRecord};
 use crate::store::{self, Record, Scan, Stored};
 use crate::user::UserRecord;
+use std::time::Duration;
 
 /// Sessions that one login may end to make room; more are too many after the limit was lowered only.
 const MOST_ENDED: usize = 32;
@@ -154,6 +156,12 @@ impl Engine {
         if session.record.family.as_ref().is_some_and(|family| family.access_until <= self.now()) {
             return Ok(None);
         }
+        // Housekeeping removes it from then on; whether it has come round decides nothing.
+        let idle = u64::from(session.record.idle_secs);
+        let resumable = Duration::from_secs(idle + u64::from(RESUMABLE));
+        if idle > 0 && self.now() >= self.last_used(&session.record).saturating_add(resumable) {
+            return Ok(None);
+        }
         self.try_out(|plan| {
             let account = store::read::<UserRecord>(plan.store, &session.record.user)?;
             let Some(account) = account.filter(|account| account.record.status.is_active_at(plan.now)) else {
@@ -245,7 +253,7 @@ impl Engine {
                     && Some(record.id) != former
                     // Whoever acts as the user takes none of the user's places.
                     && record.impersonator.is_none()
-                    && !self.has_run_out(record, plan.now)
+                    && !record.is_over(self.last_used(record), plan.now)
             }));
             match next {
                 None => break,
@@ -280,13 +288,10 @@ impl Engine {
         Ok(true)
     }
 
-    /// Whether a session has come to its absolute end or its idle limit. The view knows later uses than the row.
-    fn has_run_out(&self, session: &SessionRecord, now: Timestamp) -> bool {
-        let seen = self
-            .view
-            .session(session.id)
-            .map_or(session.seen, |line| line.seen.timestamp().max(session.seen));
-        session.is_over(seen, now)
+    /// When a session was last used. The view knows later uses than the row.
+    fn last_used(&self, session: &SessionRecord) -> Timestamp {
+        let line = self.view.session(session.id);
+        line.map_or(session.seen, |line| line.seen.timestamp().max(session.seen))
     }
 }
 
